@@ -83,7 +83,7 @@ def read_yaml(kind: type[T], path: Path) -> T:
 
 def to_mapping(settings: Any) -> dict[str, Any]:
     """Plain values, ready for YAML or JSON: the inverse of `from_mapping`."""
-    return _plain(dataclasses.asdict(settings))
+    return {key: _plain(value) for key, value in dataclasses.asdict(settings).items()}
 
 
 def _plain(value: Any) -> Any:
