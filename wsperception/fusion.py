@@ -1,0 +1,110 @@
+"""From overlapping detections to disjoint segments: the best score takes the pixels."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from wsperception.geometry import pixel_range
+from wsperception.settings import check, setting
+from wsperception.types import VOID, Instances, SegmentMap
+
+
+@dataclass(frozen=True)
+class FusionSettings:
+    """How overlapping masks become disjoint segments."""
+
+    mask_threshold: float = setting(
+        0.5, "Foreground probability from which a pixel belongs to the mask", low=0.01, high=0.99
+    )
+    min_area: int = setting(10, "Objects with fewer pixels of their own are dropped", unit="pixels", low=1, high=10**6)
+    min_visible: float = setting(
+        0.0,
+        "Objects are dropped when less than this part of their mask is left by better ones; 0: never",
+        low=0.0,
+        high=1.0,
+    )
+    clip_to_box: bool = setting(True, "Drop the part of a mask that lies outside of the detection's box")
+
+    def __post_init__(self) -> None:
+        check(self)
+
+
+@dataclass(frozen=True, eq=False)
+class Fused:
+    """Disjoint segments and where they come from.
+
+    segments       one row per object that kept enough pixels, by falling score; track ids 0
+    instance_rows  (R - 1,) int32: segment row r + 1 was made from row instance_rows[r] of the instances
+    """
+
+    segments: SegmentMap
+    instance_rows: np.ndarray
+
+
+def fuse(instances: Instances, settings: FusionSettings) -> Fused:
+    """Paints the masks in order of falling score, each where no better one has painted.
+
+    Equal scores are painted in the order of `instances`. Each mask is sampled in its own crop of the image only, so
+    the cost follows the area of the objects. No object gives an image that is void everywhere.
+
+    WSMOTS needs non-overlapping masks and is silent on how; this is TrackR-CNN's strategy "score".
+    """
+    ids = np.zeros(instances.image_size, np.uint16)
+    kept: list[int] = []
+    for row in np.argsort(-instances.scores, kind="stable"):
+        top, left, mask = _mask_crop(instances, row, settings)
+        crop = ids[top : top + mask.shape[0], left : left + mask.shape[1]]
+        own = mask & (crop == 0)
+        area = np.count_nonzero(own)
+        if area < settings.min_area:
+            continue
+        if settings.min_visible > 0.0 and area < settings.min_visible * np.count_nonzero(mask):
+            continue
+        kept.append(int(row))
+        np.copyto(crop, np.uint16(len(kept)), where=own)
+    rows = np.array(kept, np.int32)
+    segments = SegmentMap(
+        ids,
+        np.append(np.int32(VOID), instances.class_ids[rows]),
+        np.append(np.float32(0.0), instances.scores[rows]),
+        np.zeros(len(rows) + 1, np.int32),
+        np.concatenate([np.zeros((1, 4), np.float32), instances.boxes[rows]]),
+    )
+    return Fused(segments, rows)
+
+
+def sample_grid(grid: np.ndarray, extent: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Bilinear values of a square grid of cells at points of the image.
+
+    grid    (M, M) float32, the cells cover `extent` evenly: cell (i, j) has its centre at the middle of its part
+    extent  (4,) float: x0 y0 x1 y1
+    x       (w,) float, y  (h,) float: the points are all pairs (x, y)
+
+    Returns (h, w) float32. Within half a cell of the border, and beyond it, the border's cell counts alone
+    (align_corners=False, as torch.nn.functional.interpolate).
+    """
+    columns = _weights(x, float(extent[0]), float(extent[2]), grid.shape[1])  # (w, M)
+    lines = _weights(y, float(extent[1]), float(extent[3]), grid.shape[0])  # (h, M)
+    # Two small matrix products are twice as fast as gathering four neighbours, and unlike OpenCV's remap they are
+    # exact, not rounded to 1/32 of a cell.
+    return lines @ (grid @ columns.T)
+
+
+def _mask_crop(instances: Instances, row: int, settings: FusionSettings) -> tuple[int, int, np.ndarray]:
+    """Top, left and foreground (h, w) bool of one object's mask in the image, cut to where it can be."""
+    height, width = instances.image_size
+    extent = instances.mask_boxes[row].astype(np.float64)
+    x0, y0, x1, y1 = extent
+    if settings.clip_to_box:
+        box = instances.boxes[row].astype(np.float64)
+        x0, y0, x1, y1 = max(x0, box[0]), max(y0, box[1]), min(x1, box[2]), min(y1, box[3])
+    left, right = pixel_range(x0, x1, width)
+    top, bottom = pixel_range(y0, y1, height)
+    x, y = np.arange(left, right) + 0.5, np.arange(top, bottom) + 0.5
+    return top, left, sample_grid(instances.masks[row], extent, x, y) >= settings.mask_threshold
+
+
+def _weights(points: np.ndarray, low: float, high: float, cells: int) -> np.ndarray:
+    """Share (P, M) float32 that each of `cells` M over [low, high) has in the value at each of `points` (P,)."""
+    position = np.clip((points - low) * (cells / (high - low)) - 0.5, 0.0, cells - 1.0)
+    return np.maximum(1.0 - np.abs(position[:, None] - np.arange(cells)), 0.0, dtype=np.float32)
