@@ -1,0 +1,1 @@
+"""Learning: losses as pure functions, and one file per method."""

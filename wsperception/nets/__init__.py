@@ -1,0 +1,1 @@
+"""Networks: the deployable PerceptionNet and its static form for export."""

@@ -1,0 +1,114 @@
+"""The branches over pooled RoI features: box with its two Grad-CAM convolutions, mask, tracking with mask pooling."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from wsperception.nets.settings import NetSettings
+
+ROI_SIDE = 14
+MASK_SIDE = 28
+
+
+class BoxHead(nn.Module):
+    """Classes and boxes of RoIs (WSMOTS section 3).
+
+    `activations` is the output of the second extra 1x1 convolution, where Grad-CAM is taken; `scores` goes from there
+    to class logits and deltas, so that a caller can differentiate in between. No layer mixes RoIs.
+    """
+
+    def __init__(self, settings: NetSettings, class_count: int) -> None:
+        super().__init__()
+        channels, width = settings.fpn_channels, settings.box_features
+        self.conv1 = nn.Conv2d(channels, channels, 1)
+        self.conv2 = nn.Conv2d(channels, channels, 1)
+        for conv in (self.conv1, self.conv2):
+            nn.init.kaiming_normal_(conv.weight, nonlinearity="relu" if settings.box_conv_relu else "linear")
+            assert conv.bias is not None
+            nn.init.zeros_(conv.bias)
+        self.relu = settings.box_conv_relu
+        self.fc6 = nn.Linear(channels * (ROI_SIDE // 2) ** 2, width)
+        self.fc7 = nn.Linear(width, width)
+        self.cls_score = nn.Linear(width, class_count + 1)  # 0 is background
+        self.bbox_pred = nn.Linear(width, 4 * (class_count + 1))
+        nn.init.normal_(self.cls_score.weight, std=0.01)
+        nn.init.normal_(self.bbox_pred.weight, std=0.001)
+        nn.init.zeros_(self.cls_score.bias)
+        nn.init.zeros_(self.bbox_pred.bias)
+
+    def activations(self, features: Tensor) -> Tensor:
+        """(R, F, 14, 14) RoI features to the (R, F, 14, 14) map that Grad-CAM weights."""
+        hidden = self.conv1(features)
+        hidden = self.conv2(functional.relu(hidden) if self.relu else hidden)
+        return functional.relu(hidden) if self.relu else hidden
+
+    def scores(self, activations: Tensor) -> tuple[Tensor, Tensor]:
+        """Class logits (R, C + 1), background first, and box deltas (R, C + 1, 4)."""
+        hidden = functional.avg_pool2d(activations, 2).flatten(1)  # (R, F * 49)
+        hidden = functional.relu(self.fc7(functional.relu(self.fc6(hidden))))
+        logits = self.cls_score(hidden)
+        return logits, self.bbox_pred(hidden).unflatten(1, (-1, 4))
+
+    def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        return self.scores(self.activations(features))
+
+
+class MaskHead(nn.Module):
+    """Mask logits (R, C, 28, 28) of (R, F, 14, 14) RoI features."""
+
+    def __init__(self, settings: NetSettings, class_count: int) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        channels = settings.fpn_channels
+        for _ in range(settings.mask_layers):
+            layers += [nn.Conv2d(channels, settings.mask_channels, 3, padding=1), nn.ReLU()]
+            channels = settings.mask_channels
+        self.convs = nn.Sequential(*layers)
+        self.up = nn.ConvTranspose2d(channels, channels, 2, 2)
+        self.logits = nn.Conv2d(channels, class_count, 1)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+                assert module.bias is not None
+                nn.init.zeros_(module.bias)
+
+    def forward(self, features: Tensor) -> Tensor:
+        logits: Tensor = self.logits(functional.relu(self.up(self.convs(features))))
+        return logits
+
+
+class TrackingHead(nn.Module):
+    """Class-specific, unit-length embeddings of the foreground of RoIs (WSMOTS section 3)."""
+
+    def __init__(self, settings: NetSettings, class_count: int) -> None:
+        super().__init__()
+        self.hidden = nn.Linear(settings.fpn_channels, settings.track_features)
+        self.embed = nn.Linear(settings.track_features, class_count * settings.embedding_length)
+        self.class_count, self.length = class_count, settings.embedding_length
+
+    def forward(self, features: Tensor, masks: Tensor) -> Tensor:
+        """(R, C, D) embeddings of features (R, F, 14, 14) under soft masks (R, 28, 28) in [0, 1]."""
+        hidden = functional.relu(self.hidden(pooled_by_mask(features, masks)))
+        embeddings = self.embed(hidden).float().unflatten(1, (self.class_count, self.length))
+        return functional.normalize(embeddings, dim=2)
+
+
+def pooled_by_mask(features: Tensor, masks: Tensor) -> Tensor:
+    """Mean of features (R, F, S, S) weighted by soft masks (R, 2S, 2S): sum(S X) / (sum(S) + eps), (R, F).
+
+    Differentiable in the masks, as training masks through the tracking loss needs (WSMOTS section 3.1); an empty mask
+    gives zeros.
+    """
+    weights = functional.avg_pool2d(masks.float().unsqueeze(1), 2)  # (R, 1, S, S)
+    total = weights.sum(dim=(2, 3))  # (R, 1)
+    pooled: Tensor = (features.float() * weights).sum(dim=(2, 3)) / (total + 1e-4)
+    return pooled.to(features.dtype)
+
+
+def mask_boxes(boxes: Tensor, context: float) -> Tensor:
+    """Boxes (..., 4) grown about their centres to `context` times their sides: the extent of the mask grid."""
+    if context == 1.0:
+        return boxes
+    centre = (boxes[..., :2] + boxes[..., 2:]) / 2
+    half = (boxes[..., 2:] - boxes[..., :2]) * (context / 2)
+    return torch.cat([centre - half, centre + half], dim=-1)
