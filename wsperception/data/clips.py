@@ -1,0 +1,248 @@
+"""Training samples: a few frames of one clip, augmented alike, with the labels that go with them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from wsperception.data.frame_store import FrameStore, StoredFrame
+from wsperception.data.labelled_frames import IGNORE_ROW, LabelledFrame
+from wsperception.preprocess import PADDING, fit
+from wsperception.settings import check, setting
+
+
+@dataclass(frozen=True)
+class ClipSettings:
+    """How training samples are drawn and augmented."""
+
+    input_size: tuple[int, int] = setting((384, 1248), "height and width of the network's input", unit="px", low=32)
+    split: str = setting("all", "sequences: all, train, val, fulltrain, or names joined by commas")
+    frames: int = setting(2, "frames of one clip per sample", low=1, high=16)
+    max_gap: int = setting(3, "largest step between two frames of a sample", unit="frames", low=1, high=100)
+    flip: float = setting(0.5, "probability that a clip is mirrored", low=0.0, high=1.0)
+    scale_low: float = setting(0.8, "smallest random scale", low=0.1, high=1.0)
+    scale_high: float = setting(1.25, "largest random scale", low=1.0, high=4.0)
+    brightness: float = setting(0.15, "largest shift over the value range", low=0.0, high=1.0)
+    contrast: float = setting(0.2, "largest relative change", low=0.0, high=0.9)
+    saturation: float = setting(0.3, "largest relative change", low=0.0, high=1.0)
+    tint: float = setting(0.05, "largest relative change of one colour channel", low=0.0, high=0.5)
+    min_side: float = setting(2.0, "objects with a smaller side are ignored", unit="px", low=0.0)
+    min_area: int = setting(4, "objects with a smaller mask are ignored (full supervision)", unit="px", low=0)
+    min_visible: float = setting(0.2, "objects of which a crop leaves less are ignored", low=0.0, high=1.0)
+    stored_scale: float = setting(1.25, "size of the decoded frames over input_size", low=0.5, high=4.0)
+
+    def __post_init__(self) -> None:
+        check(self)
+
+    @property
+    def stored_size(self) -> tuple[int, int]:
+        """Height and width at which decoded frames are kept: a little larger, so that zooming in stays sharp."""
+        return round(self.input_size[0] * self.stored_scale), round(self.input_size[1] * self.stored_scale)
+
+
+@dataclass(frozen=True, eq=False)
+class ClipFrame:
+    """One augmented training image at network size (h, w); coordinates in its pixels.
+
+    image         (h, w, 3) uint8      RGB, padding 114
+    boxes         (N, 4) float32       x0 y0 x1 y1 exclusive, inside the image's content
+    class_ids     (N,) int64           index into the LabelSpace
+    track_keys    (N,) int64           unique over (sequence, class, id) in the whole training set
+    masks         (N, h, w) bool       disjoint; None under weak supervision
+    ignore_boxes  (I, 4) float32       regions that count neither for nor against, among them objects too small to learn
+    ignore_mask   (h, w) bool          annotated ignore regions; None under weak supervision
+    clip          int                  index of the clip in the joint batch
+    source        str                  image file, for messages
+    """
+
+    image: np.ndarray
+    boxes: np.ndarray
+    class_ids: np.ndarray
+    track_keys: np.ndarray
+    masks: np.ndarray | None
+    ignore_boxes: np.ndarray
+    ignore_mask: np.ndarray | None
+    clip: int
+    source: str
+
+
+@dataclass(frozen=True, eq=False)
+class Augmentation:
+    """One random change, the same for every frame of a clip.
+
+    flip    mirror about the content's middle
+    scale   zoom on top of the letterbox
+    shift   (x, y) in [0, 1]: where a crop lies, or the content in a larger canvas
+    colour  (256, 3) uint8 lookup per channel
+    grey    weight of the colours against their grey value; 1 changes nothing
+    """
+
+    flip: bool
+    scale: float
+    shift: tuple[float, float]
+    colour: np.ndarray
+    grey: float
+
+
+class ClipSampler:
+    """The training set as an endless, numbered list of clips: number -> frames is a pure function of the seed.
+
+    So the order of data needs no state: a resumed run, or one with another number of processes, reads the same clips.
+    Every labelled frame opens one clip per epoch; each epoch has its own permutation.
+    """
+
+    def __init__(self, frames: Sequence[LabelledFrame], store: FrameStore, settings: ClipSettings, seed: int):
+        assert len(frames) == len(store) > 0
+        self._frames, self._store, self._settings, self._seed = frames, store, settings, seed
+        sequences = np.array([frame.sequence for frame in frames])
+        self._first = np.searchsorted(sequences, sequences, side="left")  # frames are in order of their sequences
+        self._end = np.searchsorted(sequences, sequences, side="right")
+        self._order = (-1, np.zeros(0, np.int64))
+
+    def __len__(self) -> int:
+        """Clips per epoch."""
+        return len(self._frames)
+
+    def rows(self, number: int) -> list[int]:
+        """Rows of the training set that clip `number` shows."""
+        random = self._random(number)
+        return self._draw_rows(number, random)
+
+    def clip(self, number: int, position: int = 0) -> list[ClipFrame]:
+        """The frames of clip `number`; `position` becomes their `clip`."""
+        random = self._random(number)
+        rows = self._draw_rows(number, random)
+        change = draw_augmentation(random, self._settings)
+        return [augment(self._frames[row], self._store[row], change, self._settings, position) for row in rows]
+
+    def _random(self, number: int) -> np.random.Generator:
+        return np.random.default_rng([self._seed, 1, number])
+
+    def _draw_rows(self, number: int, random: np.random.Generator) -> list[int]:
+        epoch, place = divmod(number, len(self))
+        known, order = self._order
+        if known != epoch:
+            order = np.random.default_rng([self._seed, 0, epoch]).permutation(len(self))
+            self._order = (epoch, order)
+        anchor = int(order[place])
+        first, last = int(self._first[anchor]), int(self._end[anchor]) - 1
+        step = int(random.integers(1, self._settings.max_gap + 1)) * (1 if random.random() < 0.5 else -1)
+        reach = step * (self._settings.frames - 1)
+        if not first <= anchor + reach <= last:
+            step = -step
+        rows = anchor + step * np.arange(self._settings.frames)
+        return [int(row) for row in np.clip(rows, first, last)]  # a sequence shorter than the gap repeats its ends
+
+
+def draw_augmentation(random: np.random.Generator, settings: ClipSettings) -> Augmentation:
+    """A random change within the settings."""
+    flip = bool(random.random() < settings.flip)
+    low, high = np.log(settings.scale_low), np.log(settings.scale_high)
+    scale = float(np.exp(random.uniform(low, high)))  # so that halving is as likely as doubling
+    shift = (float(random.random()), float(random.random()))
+    contrast = 1.0 + random.uniform(-settings.contrast, settings.contrast)
+    offset = 255.0 * random.uniform(-settings.brightness, settings.brightness)
+    tint = 1.0 + random.uniform(-settings.tint, settings.tint, 3)
+    values = np.arange(256.0)[:, None]
+    table = np.clip((values - 128.0) * contrast * tint + 128.0 + offset, 0, 255)  # (256, 3)
+    grey = float(1.0 + random.uniform(-settings.saturation, settings.saturation))
+    return Augmentation(flip, scale, shift, np.rint(table).astype(np.uint8), grey)
+
+
+def no_augmentation() -> Augmentation:
+    """The change that leaves the letterboxed image as the network sees it at inference."""
+    return Augmentation(False, 1.0, (0.0, 0.0), np.repeat(np.arange(256, dtype=np.uint8)[:, None], 3, axis=1), 1.0)
+
+
+def augment(
+    frame: LabelledFrame, stored: StoredFrame, change: Augmentation, settings: ClipSettings, clip: int
+) -> ClipFrame:
+    """One stored frame brought to network size under `change`, with its labels.
+
+    An object of which too little is left becomes an ignore box; one that is outside is dropped.
+    """
+    height, width = settings.input_size
+    to_input, content = _transform(stored, change, settings.input_size)
+    image = _recolour(stored.image, change)
+    index_matrix = _pixel_index_matrix(to_input)
+    image = cv2.warpAffine(
+        image, index_matrix, (width, height), flags=cv2.INTER_LINEAR, borderValue=(PADDING, PADDING, PADDING)
+    )
+    boxes = _move_boxes(frame.boxes, stored, to_input)
+    clipped = _clip(boxes, content)
+    ignored = _clip(_move_boxes(frame.ignore_boxes, stored, to_input), content)
+    inside = _areas(clipped) > 0
+    keep = inside & (_sides(clipped) >= settings.min_side)
+    keep &= _areas(clipped) >= settings.min_visible * _areas(boxes)
+    masks, ignore_mask = None, None
+    if stored.label_map is not None:
+        rows = cv2.warpAffine(stored.label_map, index_matrix, (width, height), flags=cv2.INTER_NEAREST, borderValue=0)
+        areas = np.bincount(rows.ravel(), minlength=len(boxes) + 1)[1 : len(boxes) + 1]
+        keep &= areas >= settings.min_area
+        masks = rows[None] == (np.flatnonzero(keep) + 1).astype(np.uint16)[:, None, None]  # (N, h, w)
+        ignore_mask = rows == IGNORE_ROW
+    ignored = np.concatenate([ignored[_areas(ignored) > 0], clipped[inside & ~keep]])
+    return ClipFrame(
+        image,
+        clipped[keep],
+        frame.class_ids[keep],
+        frame.track_keys[keep],
+        masks,
+        ignored,
+        ignore_mask,
+        clip,
+        str(frame.path),
+    )
+
+
+def _transform(stored: StoredFrame, change: Augmentation, input_size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """The map (2, 3) from stored to input coordinates, and the content's extent (4,) in the input."""
+    height, width = input_size
+    placing = fit(stored.placing.image_size, input_size)
+    rows, columns = stored.image.shape[:2]
+    scale_x = change.scale * placing.scale_x / stored.placing.scale_x
+    scale_y = change.scale * placing.scale_y / stored.placing.scale_y
+    # Negative room: the content is larger than the input, and the shift chooses the crop.
+    left = change.shift[0] * (width - columns * scale_x)
+    top = change.shift[1] * (height - rows * scale_y)
+    matrix = np.array([[scale_x, 0.0, left], [0.0, scale_y, top]])
+    if change.flip:
+        matrix[0] = [-scale_x, 0.0, left + columns * scale_x]
+    content = [max(left, 0.0), max(top, 0.0), min(left + columns * scale_x, width), min(top + rows * scale_y, height)]
+    return matrix, np.array(content, np.float32)
+
+
+def _pixel_index_matrix(matrix: np.ndarray) -> np.ndarray:
+    """The same map between pixel indices as OpenCV wants it: index i is the coordinate i + 0.5."""
+    moved = matrix.copy()
+    moved[:, 2] += matrix[:, :2] @ np.array([0.5, 0.5]) - 0.5
+    return moved
+
+
+def _recolour(image: np.ndarray, change: Augmentation) -> np.ndarray:
+    image = cv2.LUT(np.ascontiguousarray(image), change.colour[None])
+    if change.grey == 1.0:
+        return image
+    grey = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
+    return cv2.addWeighted(image, change.grey, grey, 1.0 - change.grey, 0.0)
+
+
+def _move_boxes(boxes: np.ndarray, stored: StoredFrame, matrix: np.ndarray) -> np.ndarray:
+    """(N, 4) boxes of the original image in input coordinates, sorted again after a flip."""
+    corners = stored.placing.to_input(boxes).reshape(-1, 2, 2)  # (N, corner, x y)
+    corners = corners @ matrix[:, :2].T + matrix[:, 2]
+    return np.concatenate([corners.min(axis=1), corners.max(axis=1)], axis=1).astype(np.float32)
+
+
+def _clip(boxes: np.ndarray, content: np.ndarray) -> np.ndarray:
+    low, high = np.tile(content[:2], 2), np.tile(content[2:], 2)
+    return np.clip(boxes, low, high)
+
+
+def _sides(boxes: np.ndarray) -> np.ndarray:
+    return np.minimum(boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1])
+
+
+def _areas(boxes: np.ndarray) -> np.ndarray:
+    return (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])

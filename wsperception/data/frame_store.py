@@ -1,0 +1,143 @@
+"""Decoded training images at nearly network size: read once, then mapped from disk, so that data never limits a step.
+
+Decoding a 375x1242 PNG costs about 10 ms and its masks as much; a mapped frame costs a copy. The files are shared by
+the processes of a run and by later runs over the same images.
+"""
+
+import hashlib
+import logging
+import os
+import shutil
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from wsperception.data.labelled_frames import LabelledFrame
+from wsperception.errors import InputError
+from wsperception.preprocess import Letterbox, fit, letterbox
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class StoredFrame:
+    """One frame of a store.
+
+    image      (h', w', 3) uint8 RGB      content only, no padding
+    label_map  (h', w') uint16 or None    rows as in LabelledFrame.label_map; None under weak supervision
+    placing    Letterbox                  from the original image to these pixels
+    """
+
+    image: np.ndarray
+    label_map: np.ndarray | None
+    placing: Letterbox
+
+
+class FrameStore:
+    """The frames of a training set, letterboxed to `size` (h', w').
+
+    folder  where the decoded frames are kept; None decodes at every access
+    """
+
+    def __init__(self, frames: Sequence[LabelledFrame], size: tuple[int, int], folder: Path | None, workers: int = 2):
+        self.size = size
+        self._frames = frames
+        self._with_masks = any(frame.masks is not None for frame in frames)
+        self._images: np.ndarray | None = None
+        self._label_maps: np.ndarray | None = None
+        self._image_sizes: np.ndarray | None = None
+        if folder is not None:
+            place = folder / self.digest()
+            if not (place / "sizes.npy").exists():
+                self._fill(place, max(workers, 1))
+            self._images = np.load(place / "images.npy", mmap_mode="r")
+            self._image_sizes = np.load(place / "sizes.npy")
+            if self._with_masks:
+                self._label_maps = np.load(place / "label_maps.npy", mmap_mode="r")
+
+    def digest(self) -> str:
+        """16 hexadecimal digits that change with the files, their sizes and dates, the stored size and the masks."""
+        state = hashlib.sha256(f"1 {self.size} {self._with_masks}".encode())
+        for frame in self._frames:
+            status = frame.path.stat()
+            state.update(f"{frame.path.resolve()} {status.st_size} {status.st_mtime_ns}\n".encode())
+            if isinstance(frame.masks, Path):
+                status = frame.masks.stat()
+                state.update(f"{frame.masks.resolve()} {status.st_size} {status.st_mtime_ns}\n".encode())
+            elif frame.masks is not None:
+                for mask in frame.masks:
+                    state.update(mask.counts)
+        return state.hexdigest()[:16]
+
+    def __len__(self) -> int:
+        return len(self._frames)
+
+    def __getitem__(self, index: int) -> StoredFrame:
+        if self._images is None or self._image_sizes is None:
+            return decode_frame(self._frames[index], self.size)
+        height, width = self._image_sizes[index].tolist()
+        placing = fit((height, width), self.size)
+        rows, columns = placing.content_size
+        label_map = None if self._label_maps is None else self._label_maps[index, :rows, :columns]
+        return StoredFrame(self._images[index, :rows, :columns], label_map, placing)
+
+    def _fill(self, place: Path, workers: int) -> None:
+        partial = place.with_name(f"{place.name}.{os.getpid()}.partial")
+        partial.mkdir(parents=True)
+        count = len(self._frames)
+        logger.info("decoding %d frames to %dx%d in %s", count, self.size[1], self.size[0], place)
+        try:
+            images = _open(partial / "images.npy", np.uint8, (count, *self.size, 3))
+            label_maps = _open(partial / "label_maps.npy", np.uint16, (count, *self.size)) if self._with_masks else None
+            sizes = np.zeros((count, 2), np.int64)
+
+            def store(index: int) -> None:
+                frame = decode_frame(self._frames[index], self.size)
+                rows, columns = frame.placing.content_size
+                images[index, :rows, :columns] = frame.image
+                if label_maps is not None and frame.label_map is not None:
+                    label_maps[index, :rows, :columns] = frame.label_map
+                sizes[index] = frame.placing.image_size
+
+            with ThreadPoolExecutor(workers) as pool:
+                for _ in pool.map(store, range(count)):
+                    pass
+            images.flush()
+            if label_maps is not None:
+                label_maps.flush()
+            np.save(partial / "sizes.npy", sizes)
+            try:
+                partial.rename(place)
+            except OSError:  # another process of the run was faster: its frames are the same
+                if not (place / "sizes.npy").exists():
+                    raise
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+
+
+def decode_frame(frame: LabelledFrame, size: tuple[int, int]) -> StoredFrame:
+    """Reads one image and its masks; InputError where the image cannot be read or the masks have another size."""
+    image = cv2.imread(str(frame.path), cv2.IMREAD_COLOR_RGB)
+    if image is None:
+        raise InputError(f"{frame.path}: expected an image that OpenCV reads")
+    buffer, placing = letterbox(image, size)
+    rows, columns = placing.content_size
+    label_map = None
+    if frame.masks is not None:
+        full = frame.label_map(placing.image_size)
+        if full.shape != placing.image_size:
+            raise InputError(f"{frame.path}: expected masks of {placing.image_size}, got {full.shape}")
+        # EXACT samples at pixel centres as the image's interpolation does; plain NEAREST is half a pixel off.
+        label_map = cv2.resize(full, (columns, rows), interpolation=cv2.INTER_NEAREST_EXACT)
+    return StoredFrame(buffer[:rows, :columns], label_map, placing)
+
+
+def _open(path: Path, dtype: type, shape: tuple[int, ...]) -> np.memmap:
+    try:
+        return np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
+    except OSError as error:
+        raise InputError(f"{path}: cannot keep decoded frames here: {error}") from None
