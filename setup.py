@@ -72,6 +72,7 @@ setup(
             "pytest-timeout",
             "pytest-xdist",
             "hypothesis",
+            "onnx",
             "psutil",
             "ruff",
             "mypy",
