@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
 from training.distributed import Processes
 from training.optimisation import WeightAverage
@@ -45,6 +46,13 @@ class Training:
     optimizer: torch.optim.Optimizer
     scaler: torch.amp.GradScaler
     average: WeightAverage | None
+
+    @property
+    def net(self) -> nn.Module:
+        """The part of the model that is exported."""
+        net = self.model.net
+        assert isinstance(net, nn.Module)
+        return net
 
     def states(self) -> dict[str, Any]:
         """State dicts for a checkpoint."""
@@ -130,12 +138,12 @@ def step(
     terms: dict[str, Tensor] = {}
     for part, batch in enumerate(batches):
         last = part == len(batches) - 1
-        held = nullcontext() if last or processes.count == 1 else wrapped.no_sync()
-        with held:
+        # Gradients of all parts add up before the processes exchange them.
+        with nullcontext() if last or not isinstance(wrapped, DistributedDataParallel) else wrapped.no_sync():
             losses = _forward(wrapped, batch, settings.seed, progress, settings.precision, processes.device)
             total = torch.stack(list(losses.values())).sum() / len(batches)
             _check_finite(losses, iteration)
-            training.scaler.scale(total).backward()
+            torch.autograd.backward(training.scaler.scale(total))
         for name, value in losses.items():
             terms[name] = terms.get(name, 0.0) + value.detach() / len(batches)
     training.scaler.unscale_(training.optimizer)
@@ -144,7 +152,7 @@ def step(
     training.scaler.step(training.optimizer)
     training.scaler.update()
     if training.average:
-        training.average.update(training.model.net)
+        training.average.update(training.net)
     values = processes.mean(torch.stack([*terms.values(), norm]).detach().float()).tolist()
     numbers = dict(zip([f"loss.{name}" for name in terms], values, strict=False))
     return {"loss.total": sum(numbers.values())} | numbers | {"gradient_norm": values[-1], "learning_rate": rate}

@@ -65,7 +65,8 @@ def run(options: argparse.Namespace, recipe: Recipe, processes: Processes) -> No
     cache = None if options.no_cache else options.cache or out.parent / "cache"
     if not processes.first:
         processes.wait()  # the first process decodes, the others map what it wrote
-    store = FrameStore(frames, recipe.data.stored_size, cache, max(options.workers, 2))
+    full = recipe.training.supervision == "full"
+    store = FrameStore(frames, recipe.data.stored_size, full, cache, max(options.workers, 2))
     if processes.first:
         processes.wait()
     training = _prepare(recipe, processes, options.init)
@@ -150,7 +151,7 @@ def _resume(path: Path, training: Training, recipe: Recipe) -> int:
 
 
 def _export_weights(training: Training) -> dict[str, torch.Tensor]:
-    weights = training.average.state_dict() if training.average else training.model.net.state_dict()
+    weights = training.average.state_dict() if training.average else training.net.state_dict()
     return {name: value.detach().cpu().contiguous() for name, value in weights.items()}
 
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from wsperception.data.frame_store import FrameStore, StoredFrame
 from wsperception.data.labelled_frames import IGNORE_ROW, LabelledFrame
+from wsperception.geometry import box_areas
 from wsperception.preprocess import PADDING, fit
 from wsperception.settings import check, setting
 
@@ -172,9 +173,9 @@ def augment(
     boxes = _move_boxes(frame.boxes, stored, to_input)
     clipped = _clip(boxes, content)
     ignored = _clip(_move_boxes(frame.ignore_boxes, stored, to_input), content)
-    inside = _areas(clipped) > 0
+    inside = box_areas(clipped) > 0
     keep = inside & (_sides(clipped) >= settings.min_side)
-    keep &= _areas(clipped) >= settings.min_visible * _areas(boxes)
+    keep &= box_areas(clipped) >= settings.min_visible * box_areas(boxes)
     masks, ignore_mask = None, None
     if stored.label_map is not None:
         rows = cv2.warpAffine(stored.label_map, index_matrix, (width, height), flags=cv2.INTER_NEAREST, borderValue=0)
@@ -182,7 +183,7 @@ def augment(
         keep &= areas >= settings.min_area
         masks = rows[None] == (np.flatnonzero(keep) + 1).astype(np.uint16)[:, None, None]  # (N, h, w)
         ignore_mask = rows == IGNORE_ROW
-    ignored = np.concatenate([ignored[_areas(ignored) > 0], clipped[inside & ~keep]])
+    ignored = np.concatenate([ignored[box_areas(ignored) > 0], clipped[inside & ~keep]])
     return ClipFrame(
         image,
         clipped[keep],
@@ -236,13 +237,10 @@ def _move_boxes(boxes: np.ndarray, stored: StoredFrame, matrix: np.ndarray) -> n
 
 
 def _clip(boxes: np.ndarray, content: np.ndarray) -> np.ndarray:
-    low, high = np.tile(content[:2], 2), np.tile(content[2:], 2)
-    return np.clip(boxes, low, high)
+    clipped: np.ndarray = np.clip(boxes, np.tile(content[:2], 2), np.tile(content[2:], 2))
+    return clipped
 
 
 def _sides(boxes: np.ndarray) -> np.ndarray:
-    return np.minimum(boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1])
-
-
-def _areas(boxes: np.ndarray) -> np.ndarray:
-    return (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
+    sides: np.ndarray = (boxes[:, 2:] - boxes[:, :2]).min(axis=1)
+    return sides

@@ -40,13 +40,22 @@ class StoredFrame:
 class FrameStore:
     """The frames of a training set, letterboxed to `size` (h', w').
 
-    folder  where the decoded frames are kept; None decodes at every access
+    with_masks  full supervision: every frame gets a label map, also one without objects
+    folder      where the decoded frames are kept; None decodes at every access
+    workers     threads that decode
     """
 
-    def __init__(self, frames: Sequence[LabelledFrame], size: tuple[int, int], folder: Path | None, workers: int = 2):
+    def __init__(
+        self,
+        frames: Sequence[LabelledFrame],
+        size: tuple[int, int],
+        with_masks: bool,
+        folder: Path | None,
+        workers: int = 2,
+    ) -> None:
         self.size = size
         self._frames = frames
-        self._with_masks = any(frame.masks is not None for frame in frames)
+        self._with_masks = with_masks
         self._images: np.ndarray | None = None
         self._label_maps: np.ndarray | None = None
         self._image_sizes: np.ndarray | None = None
@@ -65,12 +74,9 @@ class FrameStore:
         for frame in self._frames:
             status = frame.path.stat()
             state.update(f"{frame.path.resolve()} {status.st_size} {status.st_mtime_ns}\n".encode())
-            if isinstance(frame.masks, Path):
-                status = frame.masks.stat()
-                state.update(f"{frame.masks.resolve()} {status.st_size} {status.st_mtime_ns}\n".encode())
-            elif frame.masks is not None:
-                for mask in frame.masks:
-                    state.update(mask.counts)
+            if self._with_masks and frame.masks is not None:
+                for counts in (*frame.masks.objects, b"ignored", *frame.masks.ignored):
+                    state.update(counts + b" ")
         return state.hexdigest()[:16]
 
     def __len__(self) -> int:
@@ -78,7 +84,7 @@ class FrameStore:
 
     def __getitem__(self, index: int) -> StoredFrame:
         if self._images is None or self._image_sizes is None:
-            return decode_frame(self._frames[index], self.size)
+            return decode_frame(self._frames[index], self.size, self._with_masks)
         height, width = self._image_sizes[index].tolist()
         placing = fit((height, width), self.size)
         rows, columns = placing.content_size
@@ -96,7 +102,7 @@ class FrameStore:
             sizes = np.zeros((count, 2), np.int64)
 
             def store(index: int) -> None:
-                frame = decode_frame(self._frames[index], self.size)
+                frame = decode_frame(self._frames[index], self.size, self._with_masks)
                 rows, columns = frame.placing.content_size
                 images[index, :rows, :columns] = frame.image
                 if label_maps is not None and frame.label_map is not None:
@@ -119,20 +125,21 @@ class FrameStore:
             shutil.rmtree(partial, ignore_errors=True)
 
 
-def decode_frame(frame: LabelledFrame, size: tuple[int, int]) -> StoredFrame:
+def decode_frame(frame: LabelledFrame, size: tuple[int, int], with_masks: bool) -> StoredFrame:
     """Reads one image and its masks; InputError where the image cannot be read or the masks have another size."""
     image = cv2.imread(str(frame.path), cv2.IMREAD_COLOR_RGB)
     if image is None:
         raise InputError(f"{frame.path}: expected an image that OpenCV reads")
     buffer, placing = letterbox(image, size)
     rows, columns = placing.content_size
-    label_map = None
-    if frame.masks is not None:
-        full = frame.label_map(placing.image_size)
-        if full.shape != placing.image_size:
-            raise InputError(f"{frame.path}: expected masks of {placing.image_size}, got {full.shape}")
-        # EXACT samples at pixel centres as the image's interpolation does; plain NEAREST is half a pixel off.
-        label_map = cv2.resize(full, (columns, rows), interpolation=cv2.INTER_NEAREST_EXACT)
+    if not with_masks:
+        return StoredFrame(buffer[:rows, :columns], None, placing)
+    if frame.masks is None:
+        return StoredFrame(buffer[:rows, :columns], np.zeros((rows, columns), np.uint16), placing)
+    if frame.masks.size != placing.image_size:
+        raise InputError(f"{frame.path}: expected masks of {placing.image_size}, got {frame.masks.size}")
+    # EXACT samples at pixel centres as the image's interpolation does; plain NEAREST is half a pixel off.
+    label_map = cv2.resize(frame.masks.label_map(), (columns, rows), interpolation=cv2.INTER_NEAREST_EXACT)
     return StoredFrame(buffer[:rows, :columns], label_map, placing)
 
 

@@ -135,19 +135,6 @@ def select(sequences: list[KittiSequence], split: str) -> list[KittiSequence]:
     return chosen
 
 
-def read_seqmap(path: Path) -> dict[str, range]:
-    """Sequence name -> frame numbers, from an official seqmap (`name empty first last`, as printed: last inclusive)."""
-    ranges: dict[str, range] = {}
-    for line, text in enumerate(_read_lines(path), start=1):
-        parts = text.split()
-        if not parts:
-            continue
-        if len(parts) != 4 or not (parts[2].isdigit() and parts[3].isdigit()):
-            raise InputError(f"{path}:{line}: expected 'name empty first last', got '{text[:60]}'")
-        ranges[parts[0]] = range(int(parts[2]), int(parts[3]) + 1)
-    return ranges
-
-
 def read_tracking_labels(path: Path, labels: LabelSpace) -> TrackingLabels:
     """Boxes and ids of a label_02 file, for the classes of `labels`; every other KITTI class becomes an ignore box.
 

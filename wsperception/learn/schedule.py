@@ -1,5 +1,7 @@
 """The learning rate over the run."""
 
+import math
+
 
 def learning_rate(iteration: int, iterations: int, peak: float, warm_up: int, power: float = 0.9) -> float:
     """The learning rate of step `iteration` of `iterations`, counted from 0.
@@ -12,7 +14,7 @@ def learning_rate(iteration: int, iterations: int, peak: float, warm_up: int, po
     WSMOTS builds on (its Table 1 gives the rate only).
     """
     assert 0 <= iteration < iterations, (iteration, iterations)
-    rate = peak * (1.0 - iteration / iterations) ** power
+    rate = peak * math.pow(1.0 - iteration / iterations, power)
     if iteration < warm_up:
         rate *= (1.0 + 2.0 * iteration / warm_up) / 3.0
     return rate
