@@ -9,6 +9,7 @@ import numpy as np
 
 from wsperception.data.image_encodings import decode_compressed, decode_image
 from wsperception.data.sources.frames import Reading, Source
+from wsperception.data.sources.image_file import damage
 from wsperception.errors import InputError
 
 _RAW = "sensor_msgs/msg/Image"
@@ -145,6 +146,9 @@ class _Bag:
             raise InputError(f"not a {kind}: {_one_line(error)}") from None
         stamp_ns = message.header.stamp.sec * 10**9 + message.header.stamp.nanosec
         if kind == _COMPRESSED:
+            problem = damage(message.data.tobytes())
+            if problem:
+                raise InputError(problem)
             return stamp_ns, decode_compressed(message.data, message.format)
         size = message.height, message.width, message.step
         return stamp_ns, decode_image(message.encoding, *size, message.data, bool(message.is_bigendian))

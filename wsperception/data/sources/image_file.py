@@ -27,7 +27,7 @@ def read_image(path: Path) -> np.ndarray:
         raise InputError(f"{path}: no such file; expected an image") from None
     if not data:
         raise InputError(f"{path}: empty file; expected an image")
-    problem = _damage(data)
+    problem = damage(data)
     if problem:
         raise InputError(f"{path}: {problem}")
     try:
@@ -36,10 +36,10 @@ def read_image(path: Path) -> np.ndarray:
         raise InputError(f"{path}: not an image that OpenCV reads ({len(data)} bytes)") from None
 
 
-def _damage(data: bytes) -> str:
-    """What is wrong with the file's structure; empty if nothing is.
+def damage(data: bytes) -> str:
+    """What is wrong with the structure of a PNG or JPEG; empty if nothing is, or it is neither.
 
-    libpng and libjpeg write to stderr past every log setting, and libjpeg fills a truncated picture with grey: so
+    libpng and libjpeg write to stderr past every log setting, and older ones fill a truncated picture with grey: so
     the structure is checked before they see it.
     """
     if data.startswith(_PNG_START):

@@ -1,0 +1,228 @@
+"""The command line: arguments in, one call, a few lines out. What a command does lives elsewhere."""
+
+import argparse
+import logging
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NoReturn
+
+from tqdm import tqdm
+
+from wsperception import __version__
+from wsperception.errors import InputError
+
+OK, BAD_INPUT, INTERRUPTED = 0, 2, 130
+_SHOWN_SKIPS = 5
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command that `argv` (default: of the process) names, and returns the exit code.
+
+    0 on success; 2 with one line on stderr for a user's mistake, a full disk or a forbidden file; 130 on Ctrl-C.
+    """
+    logging.basicConfig(level=logging.WARNING, format="wsperception: %(message)s")
+    try:
+        arguments = _parser().parse_args(argv)
+        command: Callable[[argparse.Namespace], None] = arguments.command
+        command(arguments)
+    except InputError as error:
+        return _fail(str(error))
+    except OSError as error:
+        return _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror or error))
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] == "wsperception":
+            raise
+        return _fail(f"this command needs the Python package '{error.name}', which is not installed")
+    except KeyboardInterrupt:
+        print("wsperception: interrupted", file=sys.stderr)
+        return INTERRUPTED
+    return OK
+
+
+def _fail(text: str) -> int:
+    print(f"wsperception: {' '.join(text.split())}", file=sys.stderr)
+    return BAD_INPUT
+
+
+class _Parser(argparse.ArgumentParser):
+    """argparse, whose errors are InputErrors: one line, without the usage before it."""
+
+    def error(self, message: str) -> NoReturn:
+        raise InputError(f"{message}; see {self.prog} --help")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="wsperception", description="Masks and track ids from a camera, trained on cheap labels.")
+    parser.add_argument("--version", action="version", version=f"wsperception {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    _add_demo(commands.add_parser("demo", help="make a synthetic drive, track it and score the result"))
+    _add_track(commands.add_parser("track", help="masks and track ids of a KITTI sequence, images, a video or a bag"))
+    _add_eval(commands.add_parser("eval", help="score results against ground truth"))
+    _add_drive(commands.add_parser("drive", help="make a synthetic drive: KITTI MOTS layout and rosbag2"))
+    return parser
+
+
+def _add_track(parser: argparse.ArgumentParser) -> None:
+    parser.description = "Writes <sequence>.txt (MOTS text), overlay.mp4 and timings.json into a folder."
+    parser.add_argument(
+        "source", type=Path, metavar="SOURCE", help="KITTI sequence, folder of images, video file or rosbag2 folder"
+    )
+    parser.add_argument("--model", default="tiny", metavar="BUNDLE", help="folder or name of a model (default: tiny)")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the results")
+    parser.add_argument("--topic", help="image topic of a bag that has several")
+    parser.add_argument("--sequence", metavar="NAME", help="sequence, where SOURCE is a KITTI root with several")
+    parser.add_argument(
+        "--rate", type=float, metavar="HZ", help="frames per second of images without time stamps (default: 10)"
+    )
+    parser.add_argument("--backend", default="auto", help="engine that runs the network (default: auto)")
+    parser.add_argument("--threads", type=int, metavar="N", help="CPU threads of the engine (default: one per core)")
+    parser.add_argument("--settings", type=Path, metavar="FILE", help="YAML file of pipeline settings")
+    parser.add_argument("--no-video", action="store_true", help="leave overlay.mp4 out")
+    parser.add_argument("--overwrite", action="store_true", help="replace an earlier run's files in DIR")
+    parser.set_defaults(command=_track)
+
+
+def _track(arguments: argparse.Namespace) -> None:
+    from wsperception.track import TrackRequest, run_track
+
+    request = TrackRequest(
+        arguments.source,
+        arguments.model,
+        arguments.out,
+        topic=arguments.topic,
+        sequence=arguments.sequence,
+        rate_hz=arguments.rate,
+        backend=arguments.backend,
+        threads=arguments.threads,
+        settings=arguments.settings,
+        video=not arguments.no_video,
+        replace=arguments.overwrite,
+    )
+    with _progress("tracking") as progress:
+        summary = run_track(request, progress)
+    for skip in summary.skipped[:_SHOWN_SKIPS]:
+        print(f"wsperception: skipped: {skip.reason}", file=sys.stderr)
+    if len(summary.skipped) > _SHOWN_SKIPS:
+        print(f"wsperception: skipped: {len(summary.skipped) - _SHOWN_SKIPS} more", file=sys.stderr)
+    rate = summary.frames / summary.seconds
+    print(f"{summary.sequence}: {summary.frames} frames, {len(summary.skipped)} skipped, {rate:.1f} frames/s")
+    for file in (summary.text, summary.video, summary.timings):
+        if file is not None:
+            print(f"  {file}")
+
+
+def _add_eval(parser: argparse.ArgumentParser) -> None:
+    parser.description = "Writes scores.json and report.html into a folder and prints the table."
+    parser.add_argument("--gt", type=Path, required=True, metavar="DIR", help="ground truth: MOTS text or PNG")
+    parser.add_argument("--pred", type=Path, required=True, metavar="DIR", help="results: MOTS text or PNG")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the scores")
+    parser.add_argument("--format", default="mots", help="kind of ground truth and results (default: mots)")
+    parser.add_argument("--images", type=Path, metavar="DIR", help="camera images, for pictures in the report")
+    parser.add_argument("--sequence", action="append", default=[], metavar="NAME", help="only this one; repeatable")
+    parser.add_argument("--seqmap", type=Path, metavar="FILE", help="KITTI MOTS seqmap: sequences and their lengths")
+    parser.add_argument(
+        "--missing-as-empty", action="store_true", help="a sequence without results counts as one with nothing found"
+    )
+    parser.add_argument("--strict", action="store_true", help="IoU must exceed 0.5, as in mots_tools, not reach it")
+    parser.add_argument("--overwrite", action="store_true", help="replace earlier scores in DIR")
+    parser.set_defaults(command=_eval)
+
+
+def _eval(arguments: argparse.Namespace) -> None:
+    from wsperception.evaluation.command import evaluate_command
+
+    table = evaluate_command(
+        arguments.gt,
+        arguments.pred,
+        arguments.out,
+        images=arguments.images,
+        sequences=arguments.sequence,
+        seqmap=arguments.seqmap,
+        data_format=arguments.format,
+        missing_as_empty=arguments.missing_as_empty,
+        strict=arguments.strict,
+        overwrite=arguments.overwrite,
+    )
+    print(table)
+
+
+def _add_drive(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Writes frames, masks, ids, boxes and a rosbag2 into a new folder; a seed gives the same bytes."
+    )
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder that does not exist yet")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="another seed, another drive (default: 0)")
+    parser.add_argument("--frames", type=int, default=100, metavar="N", help="length of a sequence (default: 100)")
+    parser.add_argument("--sequences", type=int, default=1, metavar="N", help="number of sequences (default: 1)")
+    parser.add_argument(
+        "--size", type=_size, default=(375, 1242), metavar="HxW", help="height and width in pixels (default: 375x1242)"
+    )
+    parser.add_argument("--rate", type=float, default=10.0, metavar="HZ", help="frames per second (default: 10)")
+    parser.add_argument("--scene", default="any", help="kind of street (default: any, drawn by the seed)")
+    parser.add_argument(
+        "--silhouettes", type=Path, metavar="FILE", help="MOTS text whose masks, ids and motion are taken"
+    )
+    parser.add_argument("--no-bag", action="store_true", help="leave the rosbag2 out")
+    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="sequences made at the same time (default: 1)")
+    parser.set_defaults(command=_drive)
+
+
+def _size(text: str) -> tuple[int, int]:
+    height, _, width = text.partition("x")
+    try:
+        return int(height), int(width)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected HEIGHTxWIDTH as in 375x1242, got '{text}'") from None
+
+
+def _drive(arguments: argparse.Namespace) -> None:
+    from wsperception.data.drive.write import drive_command
+
+    with _progress("painting") as progress:
+        names = drive_command(
+            arguments.out,
+            arguments.seed,
+            sequences=arguments.sequences,
+            frames=arguments.frames,
+            size=arguments.size,
+            rate_hz=arguments.rate,
+            scene=arguments.scene,
+            bag=not arguments.no_bag,
+            silhouettes=arguments.silhouettes,
+            jobs=arguments.jobs,
+            progress=progress,
+        )
+    print(f"{arguments.out}: sequences {', '.join(names)}")
+
+
+def _add_demo(parser: argparse.ArgumentParser) -> None:
+    parser.description = "Makes a synthetic drive, tracks it with a shipped model and scores the result."
+    parser.add_argument("--out", type=Path, default=Path("out/demo"), metavar="DIR", help="default: out/demo")
+    parser.add_argument("--model", default="tiny", metavar="BUNDLE", help="folder or name of a model (default: tiny)")
+    parser.add_argument("--seed", type=int, default=2026, metavar="N", help="another seed, another drive")
+    parser.add_argument("--frames", type=int, default=100, metavar="N", help="length of the drive (default: 100)")
+    parser.set_defaults(command=_demo)
+
+
+def _demo(arguments: argparse.Namespace) -> None:
+    from wsperception.demo import run_demo
+
+    summary = run_demo(arguments.out, arguments.model, arguments.seed, arguments.frames, _progress)
+    rate = summary.track.frames / summary.track.seconds
+    print(f"{summary.track.frames} frames tracked at {rate:.1f} frames/s\n\n{summary.table}\n")
+    for what, where in summary.files:
+        print(f"{what + ':':<27}{where}")
+
+
+@contextmanager
+def _progress(title: str) -> Iterator[Callable[[int, int | None], None]]:
+    """A bar on a terminal, nothing elsewhere: a function that takes how many are done, and of how many."""
+    with tqdm(desc=title, unit=" frames", disable=not sys.stderr.isatty(), leave=False, dynamic_ncols=True) as bar:
+
+        def show(done: int, length: int | None) -> None:
+            bar.total = length
+            bar.update(done - bar.n)
+
+        yield show
