@@ -129,8 +129,7 @@ def component_boxes(counts: bytes, size: tuple[int, int]) -> np.ndarray:
     mask = np.ascontiguousarray(rle.decode(counts, size)[y0:y1, x0:x1]).view(np.uint8)
     _, _, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
     x, y, width, height = (stats[1:, column] for column in range(4))  # row 0 is the background
-    boxes = np.stack([x + x0, y + y0, x + width + x0, y + height + y0], axis=1).astype(np.float32)
-    return boxes
+    return np.stack([x + x0, y + y0, x + width + x0, y + height + y0], axis=1).astype(np.float32)
 
 
 def boxes_of_masks(objects: list[MotsObject], labels: LabelSpace, where: str) -> kitti.BoxLabels:
