@@ -1,0 +1,108 @@
+"""One camera's topics: the image that comes in, the results that go out."""
+
+import time
+from collections.abc import Callable
+
+from rclpy.event_handler import SubscriptionEventCallbacks
+from rclpy.lifecycle import LifecycleNode
+from rclpy.qos import QoSProfile
+from sensor_msgs.msg import CompressedImage, Image
+from std_msgs.msg import Header
+from vision_msgs.msg import Detection2DArray, LabelInfo
+
+from wsperception.overlay import draw_overlay
+from wsperception.pipeline import Result
+from wsperception.ros import messages, qos
+from wsperception.ros.messages import ImageMessage
+from wsperception.ros.statistics import CameraStatistics
+from wsperception.types import LabelSpace
+
+WARNING_PERIOD_S = 5.0
+
+
+class Camera:
+    """Publishers of one camera from configure to cleanup, and its subscription from activate to deactivate.
+
+    With a name, topics are `<name>/image` and `~/<name>/detections`; without one, `image` and `~/detections`.
+    """
+
+    def __init__(self, node: LifecycleNode, name: str, transport: str, labels: LabelSpace) -> None:
+        self.name = name
+        self.statistics = CameraStatistics()
+        self._node = node
+        self._labels = labels
+        self._subscription = None
+        self._warned_s: dict[str, float] = {}
+        self._input_qos: QoSProfile = qos.image_input()
+        self.topic = node.resolve_topic_name(f"{name}/image" if name else "image")
+        compressed = transport == "compressed" or self.topic.endswith("/compressed")
+        if compressed and not self.topic.endswith("/compressed"):
+            self.topic += "/compressed"
+        self.message_class: type[ImageMessage] = CompressedImage if compressed else Image
+
+        own = f"~/{name}/" if name else "~/"
+        create = node.create_lifecycle_publisher
+        options = {"qos_overriding_options": qos.overridable()}
+        self._detections = create(Detection2DArray, f"{own}detections", qos.output(), **options)
+        self._instance_ids = create(Image, f"{own}instance_ids", qos.output(), **options)
+        # Without stuff the class of a pixel is that of its detection: no topic that says it twice.
+        panoptic = not all(labels.is_thing)
+        self._semantic = create(Image, f"{own}semantic", qos.output(), **options) if panoptic else None
+        self._overlay = create(Image, f"{own}overlay", qos.output(), **options)
+        self._label_info = create(LabelInfo, f"{own}label_info", qos.latched())
+
+    def subscribe(self, on_image: Callable[[ImageMessage], None]) -> None:
+        """Starts to receive; the newest image only."""
+        self.statistics.clear()
+        events = SubscriptionEventCallbacks(
+            incompatible_qos=lambda _: self.warn("qos", self.explain_silence()),
+            message_lost=lambda event: self.statistics.count("lost", int(event.total_count_change)),
+        )
+        self._subscription = self._node.create_subscription(
+            self.message_class,
+            self.topic,
+            on_image,
+            self._input_qos,
+            event_callbacks=events,
+            qos_overriding_options=qos.overridable(),
+        )
+
+    def unsubscribe(self) -> None:
+        if self._subscription is not None:
+            self._node.destroy_subscription(self._subscription)
+            self._subscription = None
+
+    def publish(self, result: Result, header: Header) -> None:
+        """All messages of one frame. Pictures are made only where somebody listens."""
+        segments = result.segments
+        self._detections.publish(messages.to_detections(segments, header))
+        if self._instance_ids.get_subscription_count():
+            self._instance_ids.publish(messages.to_instance_ids(segments, header))
+        if self._semantic is not None and self._semantic.get_subscription_count():
+            self._semantic.publish(messages.to_semantic(segments, header))
+        if self._overlay.get_subscription_count():
+            drawn = draw_overlay(result.frame.image, segments, self._labels)
+            self._overlay.publish(messages.to_bgr8(drawn, header))
+
+    def publish_label_info(self, threshold: float, header: Header) -> None:
+        """Says once what the class numbers mean; whoever comes later gets it too."""
+        self._label_info.publish(messages.to_label_info(self._labels, threshold, header))
+
+    def explain_silence(self) -> str:
+        """Why no image arrives, and what to do."""
+        kind = f"sensor_msgs/msg/{self.message_class.__name__}"
+        return qos.explain_silence(self._node, self.topic, kind, self._input_qos)
+
+    def warn(self, kind: str, text: str) -> None:
+        """A warning about this camera, at most every WARNING_PERIOD_S for each `kind`."""
+        now = time.monotonic()
+        if now - self._warned_s.get(kind, -WARNING_PERIOD_S) >= WARNING_PERIOD_S:
+            self._warned_s[kind] = now
+            self._node.get_logger().warning(f"{self.topic}: {text}")
+
+    def destroy(self) -> None:
+        """Takes all topics away."""
+        self.unsubscribe()
+        for publisher in (self._detections, self._instance_ids, self._semantic, self._overlay, self._label_info):
+            if publisher is not None:
+                self._node.destroy_lifecycle_publisher(publisher)

@@ -1,0 +1,267 @@
+"""The lifecycle node `perception`: camera images in, detections, masks and ids out. It holds no perception logic."""
+
+import signal
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import rclpy
+from diagnostic_msgs.msg import DiagnosticArray
+from rcl_interfaces.msg import SetParametersResult
+from rclpy.clock import Clock, ClockType
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.parameter import Parameter
+from std_msgs.msg import Header
+from std_srvs.srv import SetBool, Trigger
+
+from wsperception.backends import Backend, open_backend
+from wsperception.bundle import ModelBundle, read_bundle
+from wsperception.errors import InputError
+from wsperception.pipeline import Pipeline, PipelineSettings, default_settings
+from wsperception.ros import diagnostics, messages, parameters
+from wsperception.ros.camera import Camera
+from wsperception.ros.inbox import Arrival
+from wsperception.ros.interfaces import require_vision_msgs
+from wsperception.ros.parameters import DiagnosticSettings, NodeSettings
+from wsperception.ros.worker import Worker
+from wsperception.types import Frame
+
+STOP_TIMEOUT_S = 30.0
+PIPELINE, DIAGNOSTICS = "pipeline.", "diagnostics."
+
+
+class PerceptionNode(LifecycleNode):
+    """Configure loads, activate subscribes, deactivate stops, cleanup gives the memory back.
+
+    `failed` is True once the worker has died of a defect; the context is then shut down.
+    """
+
+    def __init__(self, name: str = "perception", **options: Any) -> None:
+        super().__init__(name, **options)
+        self.failed = False
+        self._enabled = True
+        self._bundle: ModelBundle | None = None
+        self._backend: Backend | None = None
+        self._pipeline: Pipeline | None = None
+        self._worker: Worker | None = None
+        self._cameras: dict[str, Camera] = {}
+        parameters.declare(self, NodeSettings(), "", read_only=True)
+        parameters.declare(self, DiagnosticSettings(), DIAGNOSTICS, read_only=False)
+        self._settings = parameters.read(self, NodeSettings, "")
+        self._thresholds = parameters.read(self, DiagnosticSettings, DIAGNOSTICS)
+        self.add_on_set_parameters_callback(self._on_parameters)
+        self.create_service(Trigger, "~/reset", self._on_reset)
+        self.create_service(SetBool, "~/enable", self._on_enable)
+        self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
+        # Steady time: with use_sim_time a stopped clock would stop the diagnostics that say so.
+        steady = Clock(clock_type=ClockType.STEADY_TIME)
+        self._report_timer = self.create_timer(self._thresholds.period_s, self._report, clock=steady)
+        if self._settings.autostart:
+            self._start_timer = self.create_timer(0.0, self._autostart, clock=steady)
+
+    # ---- lifecycle
+
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        try:
+            self._load()
+        except InputError as error:
+            self.get_logger().error(f"cannot configure: {error}")
+            self._unload()
+            return TransitionCallbackReturn.FAILURE
+        return super().on_configure(state)
+
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        assert self._pipeline is not None
+        verdict = super().on_activate(state)
+        window_s = self._settings.batch_window_ms / 1e3
+        self._worker = Worker(self._pipeline, self._cameras, window_s, self._on_worker_death)
+        self._worker.start()
+        self._publish_label_info()
+        for camera in self._cameras.values():
+            camera.subscribe(self._receiver(camera, self._worker))
+        return verdict
+
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        self._stop()
+        if self._pipeline is not None:
+            self._pipeline.reset()
+        return super().on_deactivate(state)
+
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        self._unload()
+        return super().on_cleanup(state)
+
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        self._unload()
+        return super().on_shutdown(state)
+
+    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
+        self.get_logger().error(f"a transition from '{state.label}' failed by a defect; the node is unconfigured again")
+        self._unload()
+        return TransitionCallbackReturn.SUCCESS
+
+    def close(self) -> None:
+        """Stops the worker and gives the engine back; for the end of the process."""
+        self._unload()
+
+    def _autostart(self) -> None:
+        self._start_timer.cancel()
+        if self.trigger_configure() == TransitionCallbackReturn.SUCCESS:
+            self.trigger_activate()
+
+    def _load(self) -> None:
+        """Bundle, engine and topics; everything that can be wrong is found here, before the first image."""
+        require_vision_msgs()
+        start = time.monotonic()
+        bundle = read_bundle(self._settings.model)
+        parameters.declare(self, default_settings(bundle), PIPELINE, read_only=False)
+        settings = parameters.read(self, PipelineSettings, PIPELINE)
+        self.get_logger().info(f"loading {bundle.onnx_path} with backend {self._settings.backend}")
+        self._backend = open_backend(bundle, self._settings.backend, self._settings.threads or None)
+        self._pipeline = Pipeline(self._backend, bundle, settings)
+        # The first run allocates; better now than on the first image, and a graph that cannot run fails here.
+        self._pipeline(Frame(np.zeros((*bundle.input_size, 3), np.uint8), 0, "", 0))
+        self._pipeline.reset()
+        self._bundle = bundle
+        for name in self._settings.cameras:
+            self._cameras[name] = Camera(self, name, self._settings.image_transport, bundle.label_space)
+        self.get_logger().info(f"model {bundle.name} on {self._backend.name}, {time.monotonic() - start:.1f} s")
+
+    def _stop(self) -> None:
+        for camera in self._cameras.values():
+            camera.unsubscribe()
+        if self._worker is not None and not self._worker.stop(STOP_TIMEOUT_S):
+            self.get_logger().error(f"the engine did not end its run within {STOP_TIMEOUT_S:.0f} s")
+        self._worker = None
+
+    def _unload(self) -> None:
+        self._stop()
+        for camera in self._cameras.values():
+            camera.destroy()
+        self._cameras = {}
+        if self._backend is not None:
+            self._backend.close()
+        self._backend = self._pipeline = self._bundle = None
+
+    def _on_worker_death(self) -> None:
+        self.failed = True
+        self.get_logger().fatal("the worker ended by a defect (traceback above); the process ends, so start it again")
+        self.context.try_shutdown()
+
+    # ---- images
+
+    def _receiver(self, camera: Camera, worker: Worker) -> Callable[[messages.ImageMessage], None]:
+        def on_image(message: messages.ImageMessage) -> None:
+            received_s = time.perf_counter()
+            stamp_ns = messages.stamp_ns(message.header)
+            age_ms = (self.get_clock().now().nanoseconds - stamp_ns) / 1e6 if stamp_ns else None
+            camera.statistics.arrived(age_ms)
+            if not self._enabled:
+                camera.statistics.count("ignored")
+            elif worker.inbox.put(Arrival(camera.name, message, received_s)):
+                camera.statistics.dropped()
+
+        return on_image
+
+    def _publish_label_info(self) -> None:
+        assert self._pipeline is not None
+        header = Header(stamp=self.get_clock().now().to_msg())
+        for camera in self._cameras.values():
+            camera.publish_label_info(self._pipeline.settings.tracker.min_score, header)
+
+    # ---- services and parameters
+
+    def _on_reset(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        response.success = self._worker is not None
+        response.message = "tracks forgotten; ids start at 1" if response.success else "not active: there are no tracks"
+        if self._worker is not None:
+            self._worker.reset()
+        return response
+
+    def _on_enable(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
+        self._enabled = bool(request.data)
+        response.success = True
+        response.message = "images are processed" if self._enabled else "images are ignored"
+        return response
+
+    def _on_parameters(self, changes: list[Parameter]) -> SetParametersResult:
+        """Checks the values together, and puts them into force from the next image on."""
+        thresholds = [change for change in changes if change.name.startswith(DIAGNOSTICS)]
+        pipeline = [change for change in changes if change.name.startswith(PIPELINE)]
+        for kind, prefix, group in (
+            (DiagnosticSettings, DIAGNOSTICS, thresholds),
+            (PipelineSettings, PIPELINE, pipeline if self._pipeline is not None else []),
+        ):
+            verdict = parameters.verdict(self, kind, prefix, group) if group else SetParametersResult(successful=True)
+            if not verdict.successful:
+                return verdict
+        if thresholds:
+            self._thresholds = parameters.read(self, DiagnosticSettings, DIAGNOSTICS, thresholds)
+            self._report_timer.timer_period_ns = int(self._thresholds.period_s * 1e9)
+        if pipeline and self._pipeline is not None:
+            settings = parameters.read(self, PipelineSettings, PIPELINE, pipeline)
+            if self._worker is not None:
+                self._worker.use(settings)
+            else:
+                self._pipeline.settings = settings
+        return SetParametersResult(successful=True)
+
+    # ---- diagnostics
+
+    def _report(self) -> None:
+        name = self.get_fully_qualified_name()
+        engine = {"backend": self._backend.name} if self._backend is not None else {}
+        statuses = [diagnostics.node_status(f"{name}: pipeline", self._state_label(), self._bundle, engine)]
+        if self._worker is not None:
+            statuses += [self._camera_status(camera, name) for camera in self._cameras.values()]
+        header = Header(stamp=self.get_clock().now().to_msg())
+        self._diagnostics.publish(diagnostics.to_array(header, statuses))
+
+    def _camera_status(self, camera: Camera, name: str) -> Any:
+        snapshot = camera.statistics.snapshot()
+        silence = ""
+        if snapshot.silent_s > self._thresholds.silence_s:
+            silence = camera.explain_silence()
+            camera.warn("silence", f"no image for {snapshot.silent_s:.0f} s: {silence}")
+        title = f"{name}: {camera.name or 'image'}"
+        return diagnostics.camera_status(
+            title, camera.topic, snapshot, self._thresholds, enabled=self._enabled, silence=silence
+        )
+
+    def _state_label(self) -> str:
+        if self._worker is not None:
+            return "active"
+        return "inactive" if self._pipeline is not None else "unconfigured"
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs the node until it is interrupted. 0; 1 after a defect; 2 for a parameter that is wrong."""
+    # rclpy's own handler ends the spinning and then calls this one. Python's default would raise KeyboardInterrupt
+    # wherever the process happens to be; a second Ctrl-C then breaks the shutdown in the middle.
+    signal.signal(signal.SIGINT, lambda *_: None)
+    rclpy.init(args=arguments)
+    try:
+        node = PerceptionNode()
+    except InputError as error:
+        rclpy.logging.get_logger("perception").fatal(str(error))
+        rclpy.try_shutdown()
+        return 2
+    executor = SingleThreadedExecutor()
+    executor.add_node(node)
+    try:
+        executor.spin()
+    except ExternalShutdownException:
+        pass
+    finally:
+        node.close()
+        executor.shutdown()
+        node.destroy_node()
+        rclpy.try_shutdown()
+    return 1 if node.failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
