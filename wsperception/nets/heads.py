@@ -29,7 +29,8 @@ class BoxHead(nn.Module):
         self.relu = settings.box_conv_relu
         self.fc6 = nn.Linear(channels * (ROI_SIDE // 2) ** 2, width)
         self.fc7 = nn.Linear(width, width)
-        self.cls_score = nn.Linear(width, class_count + 1)  # 0 is background
+        self.other_classes = settings.other_classes
+        self.cls_score = nn.Linear(width, class_count + 1 + settings.other_classes)  # 0 is background, others come last
         self.bbox_pred = nn.Linear(width, 4 * (class_count + 1))
         nn.init.normal_(self.cls_score.weight, std=0.01)
         nn.init.normal_(self.bbox_pred.weight, std=0.001)
@@ -47,6 +48,11 @@ class BoxHead(nn.Module):
         hidden = functional.avg_pool2d(activations, 2).flatten(1)  # (R, F * 49)
         hidden = functional.relu(self.fc7(functional.relu(self.fc6(hidden))))
         logits = self.cls_score(hidden)
+        if self.other_classes:
+            # Folded into background so that the softmax over what is left gives the same probabilities.
+            kept = logits.shape[1] - self.other_classes
+            background = torch.cat([logits[:, :1], logits[:, kept:]], dim=1).logsumexp(dim=1, keepdim=True)
+            logits = torch.cat([background, logits[:, 1:kept]], dim=1)
         return logits, self.bbox_pred(hidden).unflatten(1, (-1, 4))
 
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
@@ -78,18 +84,27 @@ class MaskHead(nn.Module):
 
 
 class TrackingHead(nn.Module):
-    """Class-specific, unit-length embeddings of the foreground of RoIs (WSMOTS section 3)."""
+    """Class-specific, unit-length embeddings of the foreground of RoIs (WSMOTS section 3).
+
+    Where nothing was trained for tracking, the mask-pooled features themselves serve, the same for every class.
+    """
 
     def __init__(self, settings: NetSettings, class_count: int) -> None:
         super().__init__()
-        self.hidden = nn.Linear(settings.fpn_channels, settings.track_features)
-        self.embed = nn.Linear(settings.track_features, class_count * settings.embedding_length)
         self.class_count, self.length = class_count, settings.embedding_length
+        self.learned = settings.track_head == "learned"
+        if self.learned:
+            self.hidden = nn.Linear(settings.fpn_channels, settings.track_features)
+            self.embed = nn.Linear(settings.track_features, class_count * settings.embedding_length)
 
     def forward(self, features: Tensor, masks: Tensor) -> Tensor:
         """(R, C, D) embeddings of features (R, F, 14, 14) under soft masks (R, 28, 28) in [0, 1]."""
-        hidden = functional.relu(self.hidden(pooled_by_mask(features, masks)))
-        embeddings = self.embed(hidden).float().unflatten(1, (self.class_count, self.length))
+        pooled = pooled_by_mask(features, masks)
+        if self.learned:
+            hidden = functional.relu(self.hidden(pooled))
+            embeddings = self.embed(hidden).float().unflatten(1, (self.class_count, self.length))
+        else:
+            embeddings = pooled.float()[:, None].expand(-1, self.class_count, -1)
         return functional.normalize(embeddings, dim=2)
 
 

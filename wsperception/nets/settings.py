@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from wsperception.errors import InputError
 from wsperception.settings import check, setting
 
 BACKBONES = ("tiny", "mobilenet_v3_large", "resnet18", "resnet50")
@@ -32,10 +33,17 @@ class NetSettings:
     mask_sampling: int = setting(2, "RoIAlign samples per cell and axis in the mask branch", low=1, high=4)
     mask_context: float = setting(1.0, "side of the mask RoI over the side of its box", low=1.0, high=2.0)
     track_features: int = setting(128, "hidden width of the tracking head", low=8, high=1024)
-    embedding_length: int = setting(8, "N_d of Table 1", low=2, high=256)
+    embedding_length: int = setting(8, "N_d of Table 1", low=2, high=1024)
+    track_head: str = setting("learned", "pooled: the mask-pooled features themselves", choices=("learned", "pooled"))
+    other_classes: int = setting(0, "classes that the box branch knows but that count as background", low=0, high=1000)
 
     def __post_init__(self) -> None:
         check(self)
+        if self.track_head == "pooled" and self.embedding_length != self.fpn_channels:
+            raise InputError(
+                f"embedding_length: expected fpn_channels = {self.fpn_channels} for pooled features, "
+                f"got {self.embedding_length}"
+            )
 
 
 @dataclass(frozen=True)
