@@ -20,7 +20,8 @@ BIN := .venv/bin
 # A stamp per interpreter and per content of the files that say what is installed: set-up is repeated only if they change.
 PRINT_VERSION := import sys; print("%d.%d" % sys.version_info[:2])
 PYTHON_VERSION := $(shell $(PYTHON) -c '$(PRINT_VERSION)' 2>/dev/null)
-KEY := $(PYTHON_VERSION)-$(shell cat constraints.txt package.xml setup.py | cksum | cut -d ' ' -f 1)
+SETS_UP := constraints.txt package.xml setup.py $(sort $(wildcard wsperception/ros/msg/*.msg))
+KEY := $(PYTHON_VERSION)-$(shell cat $(SETS_UP) | cksum | cut -d ' ' -f 1)
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable
 
 # One thread per process: the tests run in parallel already, and figures repeat.
@@ -46,15 +47,16 @@ lint: .venv/all-$(KEY)
 clean:
 	rm -rf out runs build install log .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
-# The demonstration needs neither PyTorch nor the test tools; the tests add them to the same environment.
+# The demonstration needs neither PyTorch nor ROS nor the test tools; the tests add them to the same environment.
 .venv/demo-$(KEY): | .venv/made-$(PYTHON_VERSION)
 	@echo "Installing what the demonstration needs into .venv (once)"
 	$(INSTALL) '.[eval,video]'
 	@touch $@
 
 .venv/all-$(KEY): .venv/demo-$(KEY)
-	@echo "Adding PyTorch, the tests and the checks to .venv (once)"
-	$(INSTALL) '.[eval,video,train,dev]'
+	@echo "Adding PyTorch, ROS 2, the tests and the checks to .venv (once)"
+	$(INSTALL) '.[eval,video,train,ros,dev]'
+	$(BIN)/python -m wsperception.ros.interfaces --build || echo "The tests of the ROS layer will be skipped."
 	@touch $@
 
 .venv/made-$(PYTHON_VERSION):
