@@ -76,7 +76,6 @@ class ModelBundle:
 
     def __post_init__(self) -> None:
         check(self)
-        check(self.label_space)
         if self.schema_version != SCHEMA_VERSION:
             raise InputError(f"schema_version: expected {SCHEMA_VERSION}, got {self.schema_version}")
         for name in ("mask_side", "embedding_length", "max_detections"):
@@ -186,9 +185,12 @@ def _from_values(values: Any, path: Path) -> ModelBundle:
     # The defaults of the classes are for those who write a bundle. Who reads one must not fill gaps.
     required = {field.name for field in dataclasses.fields(ModelBundle)} - {"folder"}
     _check_keys(values, required, str(path))
-    if isinstance(values["thresholds"], dict):
-        names = {field.name for field in dataclasses.fields(Thresholds)}
-        _check_keys(values["thresholds"], names, f"{path}: thresholds")
+    for key, kind in (("thresholds", Thresholds), ("label_space", LabelSpace), ("training", TrainingRecord)):
+        if not isinstance(values[key], dict):
+            raise InputError(f"{path}: {key}: expected keys and values, got {values[key]!r}")
+        _check_keys(values[key], {field.name for field in dataclasses.fields(kind)}, f"{path}: {key}")
+    _check_list(values["label_space"]["names"], str, f"{path}: label_space: names")
+    _check_list(values["label_space"]["is_thing"], bool, f"{path}: label_space: is_thing")
     return from_mapping(ModelBundle, {**values, "folder": path.parent}, str(path))
 
 
@@ -198,6 +200,11 @@ def _check_keys(values: dict[str, Any], required: set[str], where: str) -> None:
         raise InputError(f"{where}: unknown key '{unknown[0]}'; known are {', '.join(sorted(required))}")
     if missing:
         raise InputError(f"{where}: missing key '{missing[0]}'")
+
+
+def _check_list(values: Any, kind: type, where: str) -> None:
+    if not isinstance(values, list) or not all(isinstance(value, kind) for value in values):
+        raise InputError(f"{where}: expected a list of {kind.__name__}, got {values!r}")
 
 
 def _sha256(path: Path) -> str:

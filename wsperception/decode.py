@@ -11,6 +11,9 @@ from wsperception.types import Instances
 MIN_SIDE = 1.0
 """Boxes less wide or high than this, in image pixels after clipping, are dropped."""
 
+FARTHEST = 1e6
+"""Coordinates beyond this are nonsense; up to it float32 resolves a tenth of a pixel."""
+
 
 @dataclass(frozen=True, eq=False)
 class RawOutputs:
@@ -64,18 +67,18 @@ def decode(raw: RawOutputs, letterbox: Letterbox, min_score: float, classes: int
 def broken_rows(raw: RawOutputs, min_score: float, classes: int | None = None) -> np.ndarray:
     """Rows (D,) bool that count as detections but cannot be used.
 
-    A detection has a score >= `min_score` or NaN. Broken means: a value is not finite, the box runs backwards, the
-    mask grid has no extent, the embedding is zero, or the class id lies outside of [0, `classes`).
+    A detection has a score >= `min_score` or NaN. Broken means: a value is not finite, a box lies a million pixels
+    away or runs backwards, the mask grid has no extent, the embedding is zero, or the class id lies outside of
+    [0, `classes`).
     """
     broken = np.zeros(len(raw.scores), bool)
     found = np.flatnonzero(~(raw.scores < min_score))
     finite = np.isfinite(raw.scores[found])
     for values in (raw.boxes, raw.mask_boxes, raw.masks, raw.embeddings):
-        # The sum is not finite if one value is not (and for values no image has); faster than asking each.
-        finite &= np.isfinite(values[found].reshape(len(found), -1).sum(axis=1, dtype=np.float64))
+        finite &= np.isfinite(values[found]).all(axis=tuple(range(1, values.ndim)))
     boxes, grids, class_ids = raw.boxes[found], raw.mask_boxes[found], raw.class_ids[found]
     usable = (boxes[:, 2:] >= boxes[:, :2]).all(axis=1) & (grids[:, 2:] > grids[:, :2]).all(axis=1)
-    usable &= np.abs(grids).max(axis=1, initial=0.0) < 1e6  # an extent that float32 still resolves to a tenth pixel
+    usable &= (np.abs(boxes) < FARTHEST).all(axis=1) & (np.abs(grids) < FARTHEST).all(axis=1)
     usable &= (np.abs(raw.embeddings[found]) > 1e-6).any(axis=1) & (class_ids >= 0)
     if classes is not None:
         usable &= class_ids < classes

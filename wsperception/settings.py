@@ -78,6 +78,8 @@ def read_yaml(kind: type[T], path: Path) -> T:
         raise InputError(f"{path}: no such file; expected a YAML file of settings") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: not a YAML file: {' '.join(str(error).split())}") from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
     return from_mapping(kind, {} if values is None else values, str(path))
 
 
@@ -95,6 +97,9 @@ def _plain(value: Any) -> Any:
 
 
 def _convert(value: Any, hint: Any, where: str) -> Any:
+    if typing.get_origin(hint) in (typing.Union, types.UnionType) and value is not None:
+        members = [member for member in typing.get_args(hint) if member is not types.NoneType]
+        return _convert(value, members[0], where) if len(members) == 1 else value
     if dataclasses.is_dataclass(hint):
         return from_mapping(hint, value, where)  # type: ignore[arg-type]
     if typing.get_origin(hint) is tuple and isinstance(value, list | tuple):
@@ -118,8 +123,11 @@ def _check_type(name: str, value: Any, hint: Any) -> None:
             _check_type(name, entry, element)
         return
     allowed = typing.get_args(hint) if origin in (typing.Union, types.UnionType) else (hint,)
-    if any(_is(value, kind) for kind in allowed):
-        return
+    for kind in allowed:
+        if _is(value, kind):
+            if typing.get_origin(kind) is tuple:
+                _check_type(name, value, kind)
+            return
     names = " or ".join(getattr(kind, "__name__", str(kind)) for kind in allowed)
     raise InputError(f"{name}: expected {names}, got {value!r}")
 

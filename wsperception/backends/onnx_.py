@@ -17,8 +17,9 @@ class OnnxBackend:
 
     name = "onnx"
 
-    def __init__(self, session: Any, bundle: ModelBundle) -> None:
+    def __init__(self, session: Any, bundle: ModelBundle, run_errors: tuple[type[Exception], ...]) -> None:
         self._session = session
+        self._run_errors = run_errors
         self._bundle = bundle
         self._one_by_one = session.get_inputs()[0].shape[0] == 1
 
@@ -34,7 +35,10 @@ class OnnxBackend:
         self._session = None
 
     def _run(self, batch: np.ndarray) -> list[RawOutputs]:
-        arrays = self._session.run(list(OUTPUTS), {"images": batch})
+        try:
+            arrays = self._session.run(list(OUTPUTS), {"images": batch})
+        except self._run_errors as error:
+            raise InputError(f"{self._bundle.onnx_path}: ONNX Runtime cannot run it: {_one_line(error)}") from None
         for name, array in zip(OUTPUTS, arrays, strict=True):
             expected = (len(batch), *_output_shape(name, self._bundle))
             if array.shape != expected:
@@ -52,22 +56,23 @@ def load(bundle: ModelBundle, threads: int | None = None) -> OnnxBackend:
         from onnxruntime.capi import onnxruntime_pybind11_state as state
     except ImportError as error:
         raise InputError(f"backend 'onnx': {error}; expected the package onnxruntime") from None
+    if threads is not None and threads < 1:
+        raise InputError(f"threads: expected at least 1, got {threads}")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads if threads is not None else default_threads()
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
     path = bundle.onnx_path
-    load_errors = (
+    errors = (
         state.EPFail, state.Fail, state.InvalidArgument, state.InvalidGraph, state.InvalidProtobuf, state.NoModel,
         state.NoSuchFile, state.NotImplemented, state.RuntimeException,
     )  # fmt: skip
     try:
         session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    except load_errors as error:
-        text = " ".join(str(error).split())
-        raise InputError(f"{path}: ONNX Runtime cannot load it: {text[:300]}") from None
+    except errors as error:
+        raise InputError(f"{path}: ONNX Runtime cannot load it: {_one_line(error)}") from None
     _check_graph(session, bundle)
-    return OnnxBackend(session, bundle)
+    return OnnxBackend(session, bundle, errors)
 
 
 def default_threads() -> int:
@@ -87,6 +92,10 @@ def default_threads() -> int:
     quota, _, period = _read(Path("/sys/fs/cgroup/cpu.max")).partition(" ")
     share = math.ceil(int(quota) / int(period)) if quota.isdecimal() and period.isdecimal() else len(cores)
     return max(1, min(len(cores), share))
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:300]
 
 
 def _read(path: Path) -> str:

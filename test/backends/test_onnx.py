@@ -1,0 +1,231 @@
+"""ONNX Runtime: the graph must be the bundle's; a small model runs the whole path."""
+
+import dataclasses
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from wsperception.backends import open_backend
+from wsperception.backends.onnx_ import default_threads
+from wsperception.bundle import OUTPUTS, ModelBundle, Thresholds, TrainingRecord, read_bundle, write_bundle
+from wsperception.errors import InputError
+from wsperception.pipeline import STAGES, Pipeline
+from wsperception.rle import write_mots_lines
+from wsperception.types import Frame, LabelSpace
+
+onnx = pytest.importorskip("onnx", reason="onnx is not installed: no model can be made")
+pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
+
+HEIGHT, WIDTH, ROWS, SIDE, LENGTH = 24, 40, 4, 2, 3
+DESCRIPTION = ModelBundle(
+    name="constant",
+    input_size=(HEIGHT, WIDTH),
+    label_space=LabelSpace(("car", "pedestrian"), (True, True)),
+    mask_side=SIDE,
+    mask_context=1.0,
+    embedding_length=LENGTH,
+    max_detections=ROWS,
+    method="none",
+    supervision="none",
+    training=TrainingRecord("", "", "", {}),
+    thresholds=Thresholds(),
+)
+BOXES = np.array([[4, 2, 12, 10], [20, 8, 28, 20], [30, 4, 36, 8], [0, 0, 0, 0]], np.float32)
+VALUES = {
+    "boxes": BOXES,
+    "scores": np.array([0.95, 0.99, 0.5, 0.0], np.float32),
+    "class_ids": np.array([0, 1, 0, 0], np.int32),
+    "masks": np.ones((ROWS, SIDE, SIDE), np.float32),
+    "mask_boxes": BOXES,
+    "embeddings": np.tile(np.array([[0, 1, 0]], np.float32), (ROWS, 1)),
+}
+
+
+def write_model(path: Path, batch: int | str = 1, values: dict[str, np.ndarray] = VALUES, **changes: object) -> Path:
+    """A graph that gives `values` for every image; the boxes' first number is the image's first sample.
+
+    changes: `image_type`, `image_shape`, `image_name` of the input.
+    """
+    helper = onnx.helper
+    shape = changes.get("image_shape", (batch, HEIGHT, WIDTH, 3))
+    kind = changes.get("image_type", onnx.TensorProto.UINT8)
+    image = changes.get("image_name", "images")
+    nodes, constants = [], []
+
+    def constant(name: str, array: np.ndarray) -> str:
+        constants.append(onnx.numpy_helper.from_array(array, name))
+        return name
+
+    # zeros (B): the first sample of each image, times nothing. It carries the batch into the outputs.
+    nodes.append(helper.make_node("Cast", [image], ["floats"], to=onnx.TensorProto.FLOAT))
+    nodes.append(helper.make_node("ReduceMax", ["floats", constant("axes", np.array([1, 2, 3]))], ["top"], keepdims=0))
+    for name, array in values.items():
+        tail = [1] * array.ndim
+        nodes.append(
+            helper.make_node("Reshape", ["top", constant(f"{name}_tail", np.array([-1, *tail]))], [f"{name}_b"])
+        )
+        factor = np.zeros(array.shape, np.float32)
+        if name == "boxes":
+            factor[0, 0] = 1.0
+        nodes.append(helper.make_node("Mul", [f"{name}_b", constant(f"{name}_factor", factor[None])], [f"{name}_m"]))
+        added = constant(f"{name}_value", array[None].astype(np.float32))
+        nodes.append(helper.make_node("Add", [f"{name}_m", added], [f"{name}_f"]))
+        to = onnx.helper.np_dtype_to_tensor_dtype(array.dtype)
+        nodes.append(helper.make_node("Cast", [f"{name}_f"], [name], to=to))
+    graph = helper.make_graph(
+        nodes,
+        "constant",
+        [helper.make_tensor_value_info(image, kind, shape)],
+        [
+            helper.make_tensor_value_info(
+                name, onnx.helper.np_dtype_to_tensor_dtype(array.dtype), (shape[0], *array.shape)
+            )
+            for name, array in values.items()
+        ],
+        constants,
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10), path)
+    return path
+
+
+def bundle_of(tmp_path: Path, model: Path, **changes: object) -> ModelBundle:
+    return write_bundle(tmp_path / "bundle", model, dataclasses.replace(DESCRIPTION, **changes))
+
+
+def images(count: int) -> np.ndarray:
+    """Images whose greatest samples are 0, 1, 2, ..."""
+    batch = np.zeros((count, HEIGHT, WIDTH, 3), np.uint8)
+    batch[:, 5, 7, 1] = np.arange(count)
+    return batch
+
+
+@pytest.mark.parametrize("batch", [1, "batch"])
+def test_outputs_of_each_image(tmp_path, batch):
+    backend = open_backend(bundle_of(tmp_path, write_model(tmp_path / "m.onnx", batch)), "onnx", threads=1)
+    assert backend.name == "onnx"
+    for count in (1, 3):
+        outputs = backend.run(images(count))
+        assert len(outputs) == count
+        for index, raw in enumerate(outputs):
+            assert raw.boxes[0].tolist() == [4 + index, 2, 12, 10]
+            assert raw.boxes[1:].tolist() == BOXES[1:].tolist()
+            for name in OUTPUTS[1:]:
+                assert (getattr(raw, name) == VALUES[name]).all()
+                assert getattr(raw, name).dtype == VALUES[name].dtype
+    assert backend.run(images(0)) == []
+    backend.close()
+
+
+def test_outputs_are_found_by_name_not_by_place(tmp_path):
+    turned = dict(reversed(VALUES.items()))
+    backend = open_backend(bundle_of(tmp_path, write_model(tmp_path / "m.onnx", values=turned)), threads=1)
+    assert backend.run(images(1))[0].scores.tolist() == VALUES["scores"].tolist()
+
+
+@pytest.mark.parametrize(
+    ("model", "text"),
+    [
+        ({"image_name": "image"}, "expected one input 'images', got image"),
+        ({"image_type": 1}, r"input 'images': expected tensor\(uint8\), got tensor\(float\)"),
+        (
+            {"image_shape": (1, 24, 41, 3)},
+            r"input 'images': expected shape \(batch 1 or free, 24, 40, 3\), got \[1, 24, 41",
+        ),
+        ({"image_shape": (1, 3, 24, 40)}, "input 'images': expected shape"),
+        ({"image_shape": (2, 24, 40, 3)}, "input 'images': expected shape .batch 1 or free"),
+    ],
+)
+def test_foreign_inputs_are_refused(tmp_path, model, text):
+    bundle = bundle_of(tmp_path, write_model(tmp_path / "m.onnx", **model))
+    with pytest.raises(InputError, match=f"bundle/model.onnx: {text}") as caught:
+        open_backend(bundle, "onnx")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        ({"scores": None}, "missing output 'scores'; it has boxes, class_ids"),
+        ({"class_ids": np.zeros(ROWS, np.int64)}, r"output 'class_ids': expected tensor\(int32\), got tensor\(int64\)"),
+        ({"scores": np.zeros(ROWS + 1, np.float32)}, r"output 'scores': expected shape \(batch 1 or free, 4\), got"),
+        ({"masks": np.zeros((ROWS, 3, 3), np.float32)}, r"output 'masks': expected shape \(batch 1 or free, 4, 2, 2\)"),
+        ({"embeddings": np.zeros((ROWS, 5), np.float32)}, "output 'embeddings': expected shape .batch 1 or free, 4, 3"),
+        ({"boxes": np.zeros((ROWS, 5), np.float32)}, "output 'boxes': expected shape .batch 1 or free, 4, 4"),
+    ],
+)
+def test_foreign_outputs_are_refused(tmp_path, change, text):
+    values = {name: array for name, array in {**VALUES, **change}.items() if array is not None}
+    bundle = bundle_of(tmp_path, write_model(tmp_path / "m.onnx", values=values))
+    with pytest.raises(InputError, match=f"bundle/model.onnx: {text}"):
+        open_backend(bundle, "onnx")
+
+
+def test_free_sizes_are_checked_when_they_show(tmp_path):
+    # A score for every sample of the image that is not 0: ONNX Runtime cannot know how many before it runs.
+    path = write_model(tmp_path / "m.onnx")
+    model = onnx.load(path)
+    kept = [node for node in model.graph.node if node.output[0] != "scores"]
+    helper = onnx.helper
+    kept.append(helper.make_node("NonZero", ["floats"], ["places"]))
+    kept.append(helper.make_node("Slice", ["places", "zero", "one", "zero"], ["lines"]))
+    kept.append(helper.make_node("Cast", ["lines"], ["scores"], to=onnx.TensorProto.FLOAT))
+    del model.graph.node[:]
+    model.graph.node.extend(kept)
+    for name, value in (("zero", 0), ("one", 1)):
+        model.graph.initializer.append(onnx.numpy_helper.from_array(np.array([value]), name))
+    next(entry for entry in model.graph.output if entry.name == "scores").type.tensor_type.shape.dim[1].dim_param = "n"
+    onnx.save(model, path)
+    backend = open_backend(bundle_of(tmp_path, path), threads=1)
+    image = np.zeros((1, HEIGHT, WIDTH, 3), np.uint8)
+    image[0, 0, :ROWS, 0] = 1
+    assert backend.run(image)[0].scores.shape == (ROWS,)
+    image[0, 0, ROWS, 0] = 1
+    with pytest.raises(InputError, match=r"model.onnx: output 'scores': expected \(1, 4\), got \(1, 5\)"):
+        backend.run(image)
+
+
+@pytest.mark.parametrize("content", [b"", b"not a network", b"\x08\x07" * 40])
+def test_a_file_that_is_no_network(tmp_path, content):
+    (tmp_path / "m.onnx").write_bytes(content)
+    bundle = bundle_of(tmp_path, tmp_path / "m.onnx")
+    with pytest.raises(InputError, match=r"bundle/model.onnx: ONNX Runtime cannot load it: ") as caught:
+        open_backend(bundle, "onnx")
+    assert "\n" not in str(caught.value)
+
+
+def test_unknown_backend_and_threads(tmp_path, monkeypatch):
+    bundle = bundle_of(tmp_path, write_model(tmp_path / "m.onnx"))
+    with pytest.raises(InputError, match="backend 'fpga': unknown; expected auto, onnx"):
+        open_backend(bundle, "fpga")
+    with pytest.raises(InputError, match="threads: expected at least 1, got 0"):
+        open_backend(bundle, "onnx", threads=0)
+    monkeypatch.setenv("WSPERCEPTION_THREADS", "many")
+    with pytest.raises(InputError, match="WSPERCEPTION_THREADS: expected a number >= 1, got 'many'"):
+        open_backend(bundle, "onnx")
+
+
+def test_threads_from_environment_and_machine(monkeypatch):
+    monkeypatch.setenv("WSPERCEPTION_THREADS", "3")
+    assert default_threads() == 3
+    monkeypatch.delenv("WSPERCEPTION_THREADS")
+    assert 1 <= default_threads() <= (os.cpu_count() or 1)
+
+
+def test_the_whole_path(tmp_path):
+    # Images of 48 x 80 into 24 x 40: scale 0.5, so boxes double. The third detection is below 0.9, the fourth padding.
+    bundle = read_bundle(bundle_of(tmp_path, write_model(tmp_path / "m.onnx")).folder)
+    pipeline = Pipeline(open_backend(bundle, threads=1), bundle)
+    for index in range(2):
+        result = pipeline(Frame(np.zeros((48, 80, 3), np.uint8), index, "front", index))
+        assert result.segments.boxes.tolist() == [[0, 0, 0, 0], [40, 16, 56, 40], [8, 4, 24, 20]]
+        assert result.segments.track_ids.tolist() == [0, 1, 2]
+        assert result.segments.class_ids.tolist() == [-1, 1, 0]
+        assert np.bincount(result.segments.ids.ravel()).tolist() == [48 * 80 - 16 * 24 - 16 * 16, 16 * 24, 16 * 16]
+        assert tuple(result.timings_ms) == STAGES
+        lines = write_mots_lines(index, result.segments, bundle.label_space)
+        assert [line.split()[:5] for line in lines] == [
+            [str(index), "1", "2", "48", "80"],
+            [str(index), "2", "1", "48", "80"],
+        ]
