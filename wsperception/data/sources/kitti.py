@@ -73,12 +73,12 @@ def sequence_name(folder: Path) -> str:
 def read_stamps(path: Path) -> list[int]:
     """Nanoseconds of every line: a date and time as in KITTI raw (taken as UTC), or seconds as in KITTI odometry."""
     stamps = []
-    for line_number, line in enumerate(path.read_text().splitlines(), start=1):
+    for line_number, line in enumerate(path.read_text(errors="replace").splitlines(), start=1):
         if not line.strip():
             continue
         try:
             stamps.append(_parse_stamp(line.strip()))
-        except ValueError:
+        except (ValueError, OverflowError):
             raise InputError(
                 f"{path}:{line_number}: expected a date and time or seconds, got '{line.strip()[:40]}'"
             ) from None
