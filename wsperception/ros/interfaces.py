@@ -30,6 +30,7 @@ PACKAGE = "vision_msgs"
 VERSION = "4.1.1"
 DEFINITIONS = Path(__file__).parent / "msg"
 DEPENDENCIES = ("std_msgs", "geometry_msgs", "builtin_interfaces")
+ROS_PACKAGES = ("rclpy", "sensor_msgs", "std_msgs", "std_srvs", "diagnostic_msgs")
 BUILD_COMMAND = "python -m wsperception.ros.interfaces --build"
 
 logger = logging.getLogger(__name__)
@@ -77,12 +78,23 @@ _LIBRARIES = (
 _EXTENSION_SOURCE = f"py/{PACKAGE}/_{PACKAGE}_s.ep.rosidl_typesupport_c.c"
 
 
+def ros_missing() -> str:
+    """What the ROS layer lacks here and how to get it, in one line; "" where nothing is missing."""
+    distribution = os.environ.get("ROS_DISTRO", "")
+    lacking = [name for name in ROS_PACKAGES if importlib.util.find_spec(name) is None]
+    if lacking:
+        apt = f"sudo apt install ros-{distribution or '<distro>'}-ros-base and source it"
+        return f"{', '.join(lacking)}: not installed; {apt}, or pip install the wheels of constraints.txt"
+    if importlib.util.find_spec(PACKAGE) is None:
+        apt = f"sudo apt install ros-{distribution}-vision-msgs, or " if distribution else ""
+        return f"{PACKAGE}: not installed; {apt}{BUILD_COMMAND}"
+    return ""
+
+
 def require_vision_msgs() -> None:
     """Raises InputError, saying how to get it, where vision_msgs cannot be imported."""
-    if importlib.util.find_spec(PACKAGE) is None:
-        distribution = os.environ.get("ROS_DISTRO", "")
-        apt = f"sudo apt install ros-{distribution}-vision-msgs, or " if distribution else ""
-        raise InputError(f"{PACKAGE}: not installed; expected after: {apt}{BUILD_COMMAND}")
+    if problem := ros_missing():
+        raise InputError(problem)
 
 
 def build(prefix: Path) -> bool:

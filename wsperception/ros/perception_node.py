@@ -1,13 +1,12 @@
 """The lifecycle node `perception`: camera images in, detections, masks and ids out. It holds no perception logic."""
 
-import signal
+import contextlib
 import sys
 import time
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.clock import Clock, ClockType
@@ -26,6 +25,7 @@ from wsperception.ros.camera import Camera
 from wsperception.ros.inbox import Arrival
 from wsperception.ros.interfaces import require_vision_msgs
 from wsperception.ros.parameters import DiagnosticSettings, NodeSettings
+from wsperception.ros.process import run_node
 from wsperception.ros.worker import Worker
 from wsperception.types import Frame
 
@@ -237,30 +237,15 @@ class PerceptionNode(LifecycleNode):
         return "inactive" if self._pipeline is not None else "unconfigured"
 
 
+def _spin(node: PerceptionNode, executor: SingleThreadedExecutor) -> int:
+    with contextlib.suppress(ExternalShutdownException):
+        executor.spin()
+    return 1 if node.failed else 0
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Runs the node until it is interrupted. 0; 1 after a defect; 2 for a parameter that is wrong."""
-    # rclpy's own handler ends the spinning and then calls this one. Python's default would raise KeyboardInterrupt
-    # wherever the process happens to be; a second Ctrl-C then breaks the shutdown in the middle.
-    signal.signal(signal.SIGINT, lambda *_: None)
-    rclpy.init(args=arguments)
-    try:
-        node = PerceptionNode()
-    except InputError as error:
-        rclpy.logging.get_logger("perception").fatal(str(error))
-        rclpy.try_shutdown()
-        return 2
-    executor = SingleThreadedExecutor()
-    executor.add_node(node)
-    try:
-        executor.spin()
-    except ExternalShutdownException:
-        pass
-    finally:
-        node.close()
-        executor.shutdown()
-        node.destroy_node()
-        rclpy.try_shutdown()
-    return 1 if node.failed else 0
+    return run_node(PerceptionNode, _spin, arguments, PerceptionNode.close)
 
 
 if __name__ == "__main__":
