@@ -17,7 +17,7 @@ PACKAGE = "wsperception"
 
 TYPES = {"errors", "types", "settings"}
 """Files that everybody may import; every other file of the top level is core, but pipeline.py and COMMANDS."""
-COMMANDS = {"cli", "demo", "overlay_video", "track"}
+COMMANDS = {"__main__", "cli", "demo", "overlay_video", "track"}
 """The command line: cli.py, which prints, and the files that do a command's work."""
 
 ARROWS = {
@@ -122,7 +122,7 @@ def part_of_module(module: str) -> str | None:
         return names[0]
     if names[0] != PACKAGE:
         return None
-    if len(names) == 1 or names[1].startswith("__"):
+    if len(names) == 1 or names[1] in ("__init__", "__version__"):
         return "types"  # wsperception itself holds nothing but its version
     if names[1] in TYPES:
         return "types"
