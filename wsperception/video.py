@@ -42,7 +42,7 @@ class VideoWriter:
 
     def __init__(self, path: Path, size: tuple[int, int], rate_hz: float) -> None:
         self._av: Any = import_av(f"{path}")
-        self._path = path
+        self._path, self._size = path, size
         self._height, self._width = max(size[0] // 2 * 2, 2), max(size[1] // 2 * 2, 2)
         handle, name = tempfile.mkstemp(prefix=f".{path.stem}.", suffix=".mp4", dir=path.parent)
         os.close(handle)
@@ -55,6 +55,7 @@ class VideoWriter:
 
     def write(self, image: np.ndarray) -> None:
         """Appends a frame, (H, W, 3) uint8 RGB."""
+        assert image.shape[:2] == self._size
         cropped = np.ascontiguousarray(_at_least_two(image)[: self._height, : self._width])
         self._mux(self._av.VideoFrame.from_ndarray(cropped, format="rgb24"))
 

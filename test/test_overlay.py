@@ -1,0 +1,101 @@
+"""What is drawn on a frame: tints, contours, boxes and plates."""
+
+import numpy as np
+import pytest
+
+from wsperception.overlay import draw_overlay, segment_colours, track_colour
+from wsperception.types import VOID, LabelSpace, SegmentMap
+
+LABELS = LabelSpace(("car", "pedestrian", "road"), (True, True, False))
+
+
+def segments_of(ids: np.ndarray, class_ids: list[int], track_ids: list[int], boxes: list[list[float]]) -> SegmentMap:
+    return SegmentMap(
+        ids.astype(np.uint16),
+        np.array([VOID, *class_ids], np.int32),
+        np.array([0.0] + [0.9] * len(class_ids), np.float32),
+        np.array([0, *track_ids], np.int32),
+        np.array([[0, 0, 0, 0], *boxes], np.float32),
+    )
+
+
+@pytest.fixture
+def scene() -> tuple[np.ndarray, SegmentMap]:
+    """A car with id 7 at rows 60 to 99, columns 20 to 79 of a grey image of 120 x 200."""
+    ids = np.zeros((120, 200), int)
+    ids[60:100, 20:80] = 1
+    return np.full((120, 200, 3), 100, np.uint8), segments_of(ids, [0], [7], [[20, 60, 80, 100]])
+
+
+def test_inside_is_tinted_and_the_contour_is_the_tracks_colour(scene):
+    image, segments = scene
+    drawn = draw_overlay(image, segments, LABELS)
+    colour = np.array(track_colour(7))
+    # inside: 0.55 * 100 + 0.45 * colour, each part rounded down
+    np.testing.assert_array_equal(drawn[80, 50], 55 + (colour * 0.45).astype(int))
+    np.testing.assert_array_equal(drawn[80, 20], colour)
+    np.testing.assert_array_equal(drawn[99, 50], colour)
+
+
+def test_outside_and_the_input_stay_as_they_are(scene):
+    image, segments = scene
+    drawn = draw_overlay(image, segments, LABELS)
+    assert (image == 100).all()
+    assert (drawn[:40] == 100).all()  # above the plate
+    assert (drawn[60:, 85:] == 100).all()
+    assert (drawn[101:] == 100).all()
+
+
+def test_a_plate_in_the_tracks_colour_stands_above_the_box(scene):
+    image, segments = scene
+    drawn = draw_overlay(image, segments, LABELS)
+    above = drawn[45:60, 20:80].reshape(-1, 3)
+    assert (above == track_colour(7)).all(axis=1).sum() > 100  # the plate
+    assert (above.max(axis=1) < 90).sum() > 20  # dark letters on it
+
+
+def test_plate_stays_inside_the_image_and_off_other_plates():
+    ids = np.zeros((120, 200), int)
+    ids[0:40, 150:200] = 1
+    ids[2:42, 100:150] = 2
+    boxes = [[150.0, 0.0, 200.0, 40.0], [149.0, 2.0, 160.0, 42.0]]
+    drawn = draw_overlay(np.zeros((120, 200, 3), np.uint8), segments_of(ids, [0, 1], [3, 4], boxes), LABELS)
+    for track_id in (3, 4):
+        assert (drawn == track_colour(track_id)).all(axis=2).sum() > 300  # neither plate hides the other
+
+
+def test_boxes_beyond_the_edges_and_a_tiny_image_do_no_harm():
+    ids = np.ones((4, 5), int)
+    segments = segments_of(ids, [0], [1], [[-30.0, -30.0, 90.0, 90.0]])
+    assert draw_overlay(np.zeros((4, 5, 3), np.uint8), segments, LABELS, "frame 1").shape == (4, 5, 3)
+
+
+def test_nothing_to_draw_gives_the_picture():
+    image = np.random.default_rng(0).integers(0, 256, (30, 40, 3), dtype=np.uint8)
+    np.testing.assert_array_equal(draw_overlay(image, SegmentMap.empty((30, 40)), LABELS), image)
+
+
+def test_caption_is_written_into_the_lower_left_corner():
+    image = np.full((100, 200, 3), 128, np.uint8)
+    drawn = draw_overlay(image, SegmentMap.empty((100, 200)), LABELS, "frame 12")
+    assert (drawn[85:, :40] != 128).any()
+    assert (drawn[:80] == 128).all()
+    assert (drawn[:, 120:] == 128).all()
+
+
+def test_colours_follow_the_track_not_the_row():
+    ids = np.array([[1, 2, 3, 4]])
+    boxes = [[0.0, 0, 1, 1]] * 4
+    colours = segment_colours(segments_of(ids, [0, 1, 0, 2], [9, 2, 0, 0], boxes), LABELS)
+    np.testing.assert_array_equal(colours[0], (0, 0, 0))
+    np.testing.assert_array_equal(colours[1], track_colour(9))
+    np.testing.assert_array_equal(colours[2], track_colour(2))
+    assert len(set(colours[3])) == 1  # grey: a thing without a track
+    assert len(set(colours[4])) == 3  # stuff
+
+
+def test_tracks_that_follow_each_other_look_different():
+    colours = np.array([track_colour(number) for number in range(1, 41)], float)
+    steps = np.abs(np.diff(colours, axis=0)).sum(axis=1)
+    assert steps.min() > 150
+    assert len({tuple(colour) for colour in colours}) == 40
