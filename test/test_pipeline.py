@@ -111,6 +111,9 @@ def test_untracked_objects_on_demand():
     result = Pipeline(Scripted([raw]), BUNDLE, settings)(frame(0))
     assert result.segments.track_ids.tolist() == [0, 1, 0]
     assert result.segments.scores == pytest.approx([0, 0.95, 0.85])
+    # A higher limit for untracked objects does not take tracked ones away.
+    settings = PipelineSettings(keep_untracked=True, untracked_min_score=0.97)
+    assert Pipeline(Scripted([raw]), BUNDLE, settings)(frame(0)).segments.track_ids.tolist() == [0, 1]
 
 
 def test_hidden_objects_get_no_track():
@@ -145,6 +148,7 @@ def test_each_camera_has_its_tracker():
     assert side.segments.track_ids.tolist() == [0, 1, 2]
     assert front.segments.track_ids.tolist() == [0, 1]
     assert pipeline(frame(2)).segments.track_ids.tolist() == [0, 1]
+    assert backend.shown[2].shape == (1, 50, 100, 3)
     assert pipeline.batch([]) == []
 
 
@@ -188,13 +192,17 @@ def test_padding_never_becomes_an_object():
 
 
 def test_settings_change_between_frames_and_keep_tracks():
-    pipeline = Pipeline(Scripted([ONE], [ONE], [ONE]), BUNDLE)
+    shifted = outputs([[20, 10, 40, 30]], [0.95])  # IoU with ONE: 10 of 30
+    pipeline = Pipeline(Scripted([ONE], [ONE], [ONE], [shifted], [ONE]), BUNDLE)
     assert pipeline(frame(0)).segments.track_ids.tolist() == [0, 1]
     usual = pipeline.settings
     pipeline.settings = dataclasses.replace(usual, tracker=TrackerSettings(min_score=0.99))
     assert len(pipeline(frame(1)).segments) == 0
     pipeline.settings = usual
     assert pipeline(frame(2)).segments.track_ids.tolist() == [0, 1]
+    assert pipeline(frame(3)).segments.track_ids.tolist() == [0, 1]
+    pipeline.settings = dataclasses.replace(usual, tracker=TrackerSettings(min_similarity=0.5))
+    assert pipeline(frame(4)).segments.track_ids.tolist() == [0, 2]
 
 
 def test_default_settings_are_the_bundles():

@@ -170,11 +170,13 @@ def test_ids_wrap_and_skip_the_living():
     assert run(tracker, story) == [[1, 2, 3], [4, 2, 3], [2, 3], [2, 3, 1, 4]]
     with pytest.raises(InputError, match="max_id: 4 tracks live at once, no id is left"):
         tracker.update(detections([*lasting, at(0), at(200), at(250)]), 10**12)
+    with pytest.raises(InputError, match="max_id: 2 tracks live at once, no id is left"):
+        Tracker(TrackerSettings(max_id=2)).update(detections([at(0), at(50), at(100)]), 0)
 
 
 def test_image_size_may_change_within_a_track():
-    half = [[5.0, 0.0, 15.0, 40.0]]  # at(10) in an image half as wide and twice as high
-    story = [detections([at(10)]), detections(half, size=(200, 150)), detections([at(10)])]
+    half = [[50.0, 60.0, 60.0, 100.0]]  # at(100, 30) in an image half as wide and twice as high
+    story = [detections([at(100, 30)]), detections(half, size=(200, 150)), detections([at(100, 30)])]
     assert run(Tracker(), story) == [[1], [1], [1]]
 
 

@@ -87,7 +87,8 @@ def sample_grid(grid: np.ndarray, extent: np.ndarray, x: np.ndarray, y: np.ndarr
     lines = _weights(y, float(extent[1]), float(extent[3]), grid.shape[0])  # (h, M)
     # Two small matrix products are twice as fast as gathering four neighbours, and unlike OpenCV's remap they are
     # exact, not rounded to 1/32 of a cell.
-    return lines @ (grid @ columns.T)
+    values: np.ndarray = lines @ (grid @ columns.T)
+    return values
 
 
 def _mask_crop(instances: Instances, row: int, settings: FusionSettings) -> tuple[int, int, np.ndarray]:

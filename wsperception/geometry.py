@@ -6,7 +6,8 @@ import numpy as np
 def box_areas(boxes: np.ndarray) -> np.ndarray:
     """Areas of `boxes` (N, 4) as (N,), in square pixels; a box with x1 < x0 or y1 < y0 has area 0."""
     sides = np.maximum(boxes[:, 2:] - boxes[:, :2], 0.0)
-    return sides[:, 0] * sides[:, 1]
+    areas: np.ndarray = sides[:, 0] * sides[:, 1]
+    return areas
 
 
 def box_iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -23,7 +24,8 @@ def box_iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     overlap = np.maximum(width, 0.0) * np.maximum(height, 0.0)
     union = box_areas(a)[:, None] + box_areas(b)[None, :] - overlap
     iou: np.ndarray = np.divide(overlap, union, out=np.zeros_like(overlap), where=union > 0.0)
-    return np.minimum(iou, 1.0, out=iou)
+    np.minimum(iou, 1.0, out=iou)
+    return iou
 
 
 def clip_boxes(boxes: np.ndarray, image_size: tuple[int, int]) -> np.ndarray:
@@ -33,13 +35,15 @@ def clip_boxes(boxes: np.ndarray, image_size: tuple[int, int]) -> np.ndarray:
     """
     height, width = image_size
     limits = np.array([width, height, width, height], np.float32)
-    return np.minimum(np.maximum(boxes, 0.0), limits).astype(np.float32, copy=False)
+    clipped: np.ndarray = np.minimum(np.maximum(boxes, 0.0), limits).astype(np.float32, copy=False)
+    return clipped
 
 
 def scale_boxes(boxes: np.ndarray, scale_x: float, scale_y: float) -> np.ndarray:
     """`boxes` (N, 4) in an image that was resized by `scale_x` and `scale_y`, as new float32 array."""
     factors = np.array([scale_x, scale_y, scale_x, scale_y])
-    return (boxes * factors).astype(np.float32)
+    scaled: np.ndarray = (boxes * factors).astype(np.float32)
+    return scaled
 
 
 def pixel_range(low: float, high: float, size: int) -> tuple[int, int]:

@@ -71,8 +71,7 @@ def letterbox(
     resized = cv2.resize(
         image, (width, height), dst=content, interpolation=cv2.INTER_AREA if shrinking else cv2.INTER_LINEAR
     )
-    if not np.shares_memory(resized, content):  # OpenCV fills a view in place where its layout allows that
-        content[...] = resized
+    assert np.may_share_memory(resized, content)  # OpenCV fills a view of the right size and type in place
     out[height:] = PADDING
     out[:height, width:] = PADDING
     return out, placing

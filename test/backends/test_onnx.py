@@ -3,6 +3,7 @@
 import dataclasses
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -43,7 +44,7 @@ VALUES = {
 }
 
 
-def write_model(path: Path, batch: int | str = 1, values: dict[str, np.ndarray] = VALUES, **changes: object) -> Path:
+def write_model(path: Path, batch: int | str = 1, values: dict[str, np.ndarray] = VALUES, **changes: Any) -> Path:
     """A graph that gives `values` for every image; the boxes' first number is the image's first sample.
 
     changes: `image_type`, `image_shape`, `image_name` of the input.
