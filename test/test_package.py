@@ -88,7 +88,7 @@ def test_package_xml_names_what_the_ros_layer_imports():
     text = "\n".join(path.read_text() for path in files_below(ROOT / "wsperception" / "ros") if path.suffix == ".py")
     roots = set(re.findall(r"^\s*(?:from|import) (\w+)", text, re.MULTILINE))
     ros = {name for name in roots if name == "rclpy" or name.endswith(("_msgs", "_srvs", "_interfaces", "_bridge"))}
-    assert ros <= declared | {"builtin_interfaces"}  # which every message package brings
+    assert ros <= declared
 
 
 def test_wheel_carries_the_ament_files(wheel):
@@ -96,12 +96,12 @@ def test_wheel_carries_the_ament_files(wheel):
     expected = {
         "share/ament_index/resource_index/packages/wsperception",
         "share/wsperception/package.xml",
-        "lib/wsperception/wsperception",
     }
     for folder in INSTALLED:
         expected |= {f"share/wsperception/{path.relative_to(ROOT).as_posix()}" for path in files_below(ROOT / folder)}
     expected |= {f"lib/wsperception/{path.name}" for path in files_below(ROOT / "resource" / "executables")}
     assert set(placed) == expected
+    assert "lib/wsperception/wsperception" in placed
     for name, info in placed.items():
         executable = bool(info.external_attr >> 16 & stat.S_IXUSR)
         assert executable == name.startswith("lib/"), name
@@ -137,6 +137,32 @@ def test_every_requirement_has_one_tested_version(wheel):
         for requirement in required:
             (version,) = tested[canonical(requirement.name)]
             assert requirement.specifier.contains(version), f"{requirement} on Python {python}"
+
+
+def test_every_stub_starts_a_module_that_exists():
+    for stub in files_below(ROOT / "resource" / "executables"):
+        (module,) = re.findall(r"^exec .* -m ([\w.]+) ", stub.read_text(), re.MULTILINE)
+        place = ROOT.joinpath(*module.split("."))
+        file = place / "__main__.py" if place.is_dir() else place.with_suffix(".py")
+        assert "sys.exit(main())" in file.read_text(), f"{stub.name}: {module} does nothing when run"
+
+
+@pytest.mark.parametrize("interpreter_beside", [True, False], ids=["pip", "colcon"])
+def test_a_stub_finds_its_interpreter(tmp_path, interpreter_beside):
+    stub = tmp_path / "lib" / "wsperception" / "wsperception"
+    stub.parent.mkdir(parents=True)
+    shutil.copy(ROOT / "resource" / "executables" / "wsperception", stub)
+    for folder, answer in (("bin", "beside"), ("elsewhere", "on PATH")):
+        if folder == "elsewhere" or interpreter_beside:
+            python = tmp_path / folder / "python3"
+            python.parent.mkdir()
+            python.write_text(f'#!/bin/sh\necho "{answer}: $*"\n')
+            python.chmod(0o755)
+    path = os.pathsep.join([str(tmp_path / "elsewhere"), os.environ.get("PATH", os.defpath)])
+    done = subprocess.run(
+        [str(stub), "track", "a b"], env={**os.environ, "PATH": path}, capture_output=True, text=True, timeout=20
+    )
+    assert done.stdout == f"{'beside' if interpreter_beside else 'on PATH'}: -m wsperception track a b\n", done.stderr
 
 
 def canonical(name: str) -> str:
