@@ -31,8 +31,8 @@ def test_inside_is_tinted_and_the_contour_is_the_tracks_colour(scene):
     image, segments = scene
     drawn = draw_overlay(image, segments, LABELS)
     colour = np.array(track_colour(7))
-    # inside: 0.55 * 100 + 0.45 * colour, each part rounded down
-    np.testing.assert_array_equal(drawn[80, 50], 55 + (colour * 0.45).astype(int))
+    # inside: 0.55 * 100 + 0.45 * colour
+    np.testing.assert_allclose(drawn[80, 50], 55 + 0.45 * colour, atol=1)
     np.testing.assert_array_equal(drawn[80, 20], colour)
     np.testing.assert_array_equal(drawn[99, 50], colour)
 
@@ -99,3 +99,18 @@ def test_tracks_that_follow_each_other_look_different():
     steps = np.abs(np.diff(colours, axis=0)).sum(axis=1)
     assert steps.min() > 150
     assert len({tuple(colour) for colour in colours}) == 40
+
+
+def test_every_plate_of_a_crowd_is_seen():
+    # six boxes of 12 x 12 whose plates are five times as wide
+    ids = np.zeros((200, 300), int)
+    boxes = []
+    for number in range(6):
+        x = 100 + 15 * number
+        ids[150:162, x : x + 12] = number + 1
+        boxes.append([float(x), 150.0, x + 12.0, 162.0])
+    drawn = draw_overlay(np.zeros((200, 300, 3), np.uint8), segments_of(ids, [0] * 6, list(range(1, 7)), boxes), LABELS)
+    for track_id in range(1, 7):
+        rows, columns = np.nonzero((drawn == track_colour(track_id)).all(axis=2))
+        beyond_box = (rows < 149) | (rows > 163)
+        assert beyond_box.sum() > 200

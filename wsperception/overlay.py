@@ -10,6 +10,7 @@ from wsperception.types import LabelSpace, SegmentMap
 
 _MASK_WEIGHT = 0.45
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
+_STACKED_PLATES = 7
 _GOLDEN_RATIO = 0.6180339887
 _UNTRACKED_GREY = (170, 170, 170)
 
@@ -36,9 +37,10 @@ def draw_overlay(image: np.ndarray, segments: SegmentMap, labels: LabelSpace, ca
     heights = segments.boxes[:, 3] - segments.boxes[:, 1]
     things.sort(key=lambda row: float(heights[row]))
     taken: list[Rectangle] = []
+    thickness = max(1, image.shape[0] // 540)
     for row in things:
         x0, y0, x1, y1 = _whole_box(segments.boxes[row])
-        cv2.rectangle(drawn, (x0, y0), (x1 - 1, y1 - 1), _channels(colours[row]), 1)
+        cv2.rectangle(drawn, (x0, y0), (x1 - 1, y1 - 1), _channels(colours[row]), thickness)
     for row in reversed(things):
         _draw_plate(drawn, _plate_text(segments, row, labels), _whole_box(segments.boxes[row]), colours[row], taken)
     if caption:
@@ -75,13 +77,10 @@ def _stuff_colour(class_id: int) -> tuple[int, int, int]:
 
 def _tint(drawn: np.ndarray, ids: np.ndarray, colours: np.ndarray) -> None:
     """Blends the colours into the pixels of segments, and draws their contours, in `drawn` itself."""
-    pixels, rows = drawn.reshape(-1, 3), ids.ravel()
-    inside = np.flatnonzero(rows)
-    tint = (colours * _MASK_WEIGHT).astype(np.uint8)  # (R, 3)
-    kept = (np.arange(256) * (1.0 - _MASK_WEIGHT)).astype(np.uint8)
-    pixels[inside] = kept[pixels[inside]] + tint[rows[inside]]
-    edge = np.flatnonzero(_is_edge(ids))
-    pixels[edge] = colours[rows[edge]]
+    paint = np.take(colours, ids, axis=0)  # (H, W, 3)
+    tinted = cv2.addWeighted(drawn, 1.0 - _MASK_WEIGHT, paint, _MASK_WEIGHT, 0.0)
+    cv2.copyTo(tinted, (ids > 0).view(np.uint8), drawn)
+    cv2.copyTo(paint, _is_edge(ids).view(np.uint8), drawn)
 
 
 def _is_edge(ids: np.ndarray) -> np.ndarray:
@@ -108,6 +107,8 @@ def _draw_plate(drawn: np.ndarray, text: str, box: Rectangle, colour: np.ndarray
     plate_width, plate_height = text_width + 4, text_height + below + 2
     x0, y0 = _free_place(box, (plate_width, plate_height), (width, height), taken)
     taken.append((x0, y0, x0 + plate_width, y0 + plate_height))
+    if not y0 <= box[1] <= y0 + plate_height:
+        cv2.line(drawn, (box[0], box[1]), (max(x0, box[0]), y0 + plate_height // 2), _channels(colour), 1)
     cv2.rectangle(drawn, (x0, y0), (x0 + plate_width - 1, y0 + plate_height - 1), _channels(colour), cv2.FILLED)
     bright = 0.299 * colour[0] + 0.587 * colour[1] + 0.114 * colour[2] > 140
     ink = (0, 0, 0) if bright else (255, 255, 255)
@@ -117,16 +118,21 @@ def _draw_plate(drawn: np.ndarray, text: str, box: Rectangle, colour: np.ndarray
 def _free_place(
     box: Rectangle, size: tuple[int, int], image: tuple[int, int], taken: list[Rectangle]
 ) -> tuple[int, int]:
-    """Upper left corner of a plate of `size` inside the image: above the box, else in it, else below it."""
+    """Upper left corner of a plate of `size` inside the image, off the other plates where that is possible.
+
+    It stands on the box, at its left or right edge; or hangs below it; or, in a crowd, stands higher and higher.
+    """
     (plate_width, plate_height), (width, height) = size, image
-    x = min(max(box[0], 0), max(width - plate_width, 0))
-    right = min(max(box[2] - plate_width, 0), max(width - plate_width, 0))
-    choices = [(x, box[1] - plate_height), (x, box[1]), (right, box[1] - plate_height), (x, box[3])]
-    inside = [(left, min(max(top, 0), max(height - plate_height, 0))) for left, top in choices]
-    for left, top in inside:
-        if not any(_overlap((left, top, left + plate_width, top + plate_height), other) for other in taken):
-            return left, top
-    return inside[0]
+    left, right, above = box[0], box[2] - plate_width, box[1] - plate_height
+    choices = [(left, above), (right, above), (left, box[3])]
+    choices += [(x, above - step * (plate_height + 1)) for step in range(1, _STACKED_PLATES) for x in (left, right)]
+    corners = [
+        (min(max(x, 0), max(width - plate_width, 0)), min(max(y, 0), max(height - plate_height, 0))) for x, y in choices
+    ]
+    for x, y in corners:
+        if not any(_overlap((x, y, x + plate_width, y + plate_height), other) for other in taken):
+            return x, y
+    return corners[0]
 
 
 def _overlap(first: Rectangle, second: Rectangle) -> bool:

@@ -18,6 +18,7 @@ from wsperception.errors import InputError
 _ENCODER = "libvpx-vp9"
 _ENCODER_OPTIONS = {"deadline": "realtime", "cpu-used": "7", "row-mt": "1", "crf": "30", "b": "0", "g": "50"}
 _MAX_RATE_HZ = 240.0
+_BT601, _LIMITED_RANGE = 6, 1  # FFmpeg's numbers: AVCOL_SPC_SMPTE170M, AVCOL_RANGE_MPEG
 
 
 def import_av(purpose: str) -> ModuleType:
@@ -52,6 +53,9 @@ class VideoWriter:
         rate = Fraction(min(rate_hz, _MAX_RATE_HZ)).limit_denominator(1001)
         self._stream = self._container.add_stream(_ENCODER, rate=rate, options=_ENCODER_OPTIONS)
         self._stream.width, self._stream.height, self._stream.pix_fmt = self._width, self._height, "yuv420p"
+        # What the conversion from RGB does, written down: browsers guess another matrix for large frames.
+        context = self._stream.codec_context
+        context.colorspace, context.color_range = _BT601, _LIMITED_RANGE
 
     def write(self, image: np.ndarray) -> None:
         """Appends a frame, (H, W, 3) uint8 RGB."""
