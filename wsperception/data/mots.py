@@ -203,10 +203,11 @@ def read_seqmap(path: Path) -> dict[str, range]:
 def _parse_line(fields: list[bytes], where: str) -> MotsObject:
     if len(fields) != 6:
         raise InputError(f"{where}: expected 6 fields 'frame track_id class_id height width rle', got {len(fields)}")
-    for name, field in zip(("frame", "track_id", "class_id", "height", "width"), fields, strict=False):
-        if not field.isdigit():
-            text = field[:20].decode("ascii", "replace")
-            raise InputError(f"{where}: {name}: expected a whole number >= 0, got '{text}'")
+    if not b"".join(fields[:5]).isdigit():
+        names = ("frame", "track_id", "class_id", "height", "width")
+        name, field = next(pair for pair in zip(names, fields, strict=False) if not pair[1].isdigit())
+        text = field[:20].decode("ascii", "replace")
+        raise InputError(f"{where}: {name}: expected a whole number >= 0, got '{text}'")
     frame, track_id, class_id, height, width = map(int, fields[:5])
     if not (height and width):
         raise InputError(f"{where}: expected an image size above zero, got {height} x {width}")

@@ -107,7 +107,7 @@ def _prediction_files(pred: Path, names: dict[str, Path], missing_as_empty: bool
 
 def _span(truth: MotsSequence, prediction: MotsSequence, images: int) -> range:
     known = max(truth.length, images)
-    if known > truth.last_frame:
+    if known and known > truth.last_frame:
         return range(known)
     return range(max(truth.last_frame, prediction.last_frame) + 1)
 

@@ -1,5 +1,6 @@
 """One sequence, frame by frame, as the MOTS metrics see it: checked, per class, mask IoU, ignore regions applied."""
 
+import functools
 import importlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -48,6 +49,7 @@ class ClassFrames:
     ignored_ids: list[np.ndarray]
 
 
+@functools.cache
 def mask_tools() -> ModuleType:
     """`pycocotools.mask`; InputError where the evaluation's packages are not installed."""
     try:
@@ -86,6 +88,9 @@ def match(ious: np.ndarray, threshold: float) -> tuple[np.ndarray, np.ndarray]:
 
     ious  (G, P) float64
     """
+    rows, columns = np.nonzero(ious >= threshold - EPSILON)
+    if len(set(rows.tolist())) == len(rows) == len(set(columns.tolist())):
+        return rows, columns  # disjoint masks: nearly always no two pairs compete, and there is nothing to solve
     priced = np.where(ious < threshold - EPSILON, -10000.0, ious)
     rows, columns = linear_sum_assignment(-priced)
     kept = priced[rows, columns] > EPSILON

@@ -15,6 +15,7 @@ from wsperception.evaluation.report_colours import AMBER, INK, PALE, RED, Colour
 OPACITY = 0.6
 SIDE = 620
 """Panels wider than this many pixels are stacked, narrower ones stand side by side."""
+JPEG_QUALITY = 85
 BAR = 26
 """Height of the title bar of a panel."""
 FONT = cv2.FONT_HERSHEY_SIMPLEX
@@ -41,7 +42,8 @@ def draw_frame(pair: SequencePair, errors: FrameErrors, images: FrameImages) -> 
     ]
     picture = np.concatenate(panels, axis=0 if image.shape[1] > SIDE else 1)  # (H', W', 3)
     plain = bool((image == image[0, 0]).all())
-    ok, encoded = cv2.imencode(".png" if plain else ".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+    ending, options = (".png", []) if plain else (".jpg", [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
+    ok, encoded = cv2.imencode(ending, cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), options)
     assert ok
     return encoded.tobytes()
 
@@ -59,12 +61,13 @@ def _panel(
     for region in regions:
         _hatch(canvas, rle.decode(region.counts, region.size))
     shown = [entry for entry in objects if entry.track_id in colours and entry.class_id != IGNORE_CLASS]
-    masks = [rle.decode(entry.counts, entry.size) for entry in shown]
+    masks = [np.ascontiguousarray(rle.decode(entry.counts, entry.size)) for entry in shown]
+    painted = canvas.copy()
     for entry, mask in zip(shown, masks, strict=True):
-        colour = np.array(colours[entry.track_id], np.float32)
-        canvas[mask] = ((1 - OPACITY) * canvas[mask] + OPACITY * colour).astype(np.uint8)
+        painted[mask] = colours[entry.track_id]
+    canvas = cv2.addWeighted(canvas, 1 - OPACITY, painted, OPACITY, 0)
     for entry, mask in zip(shown, masks, strict=True):
-        contours, _ = cv2.findContours(np.ascontiguousarray(mask, np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+        contours, _ = cv2.findContours(mask.view(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
         outline = outlines.get(entry.track_id)
         cv2.drawContours(canvas, contours, -1, outline or colours[entry.track_id], 2 if outline else 1)
     for entry, mask in zip(shown, masks, strict=True):
@@ -82,12 +85,12 @@ def _hatch(canvas: np.ndarray, mask: np.ndarray) -> None:
 
 
 def _label(canvas: np.ndarray, mask: np.ndarray, text: str, back: Colour) -> None:
-    """The id in a small box at the top of the mask's column of mass, in place."""
-    rows, columns = np.nonzero(mask)
-    if len(rows) == 0:
+    """The id in a small box above the middle of the mask, in place."""
+    left, top, wide, high = cv2.boundingRect(mask.view(np.uint8))
+    if high == 0:
         return
     (width, height), _ = cv2.getTextSize(text, FONT, 0.4, 1)
-    x = int(np.clip(columns.mean() - width / 2, 1, max(1, canvas.shape[1] - width - 3)))
-    y = int(np.clip(rows.min() - 3, height + 2, canvas.shape[0] - 2))
+    x = int(np.clip(left + (wide - width) / 2, 1, max(1, canvas.shape[1] - width - 3)))
+    y = int(np.clip(top - 3, height + 2, canvas.shape[0] - 2))
     cv2.rectangle(canvas, (x - 2, y - height - 2), (x + width + 1, y + 2), back, -1)
     cv2.putText(canvas, text, (x, y), FONT, 0.4, (255, 255, 255), 1, cv2.LINE_AA)

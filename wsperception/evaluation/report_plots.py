@@ -8,6 +8,7 @@ import numpy as np
 
 from wsperception.errors import InputError
 from wsperception.evaluation.mots import MotsScores
+from wsperception.evaluation.report import number_text
 from wsperception.evaluation.report_colours import SERIES
 
 BARS = ("sMOTSA", "HOTA", "IDF1")
@@ -49,11 +50,10 @@ def hota_curves(scores: MotsScores) -> str:
     for column, (class_name, entry) in enumerate(scores.combined.items()):
         axes = figure.add_subplot(1, len(scores.combined), column + 1)
         thresholds = 0.05 * (np.arange(len(entry.hota)) + 1)
-        for name, values, colour in zip(
-            ("HOTA", "DetA", "AssA"), (entry.hota, entry.deta, entry.assa), SERIES, strict=True
-        ):
-            mean = 100 * float(np.mean(values))
-            axes.plot(thresholds, 100 * values, color=colour, linewidth=1.8, label=f"{name}, mean {mean:.1f}")
+        curves = (("HOTA", entry.HOTA, entry.hota), ("DetA", entry.DetA, entry.deta), ("AssA", entry.AssA, entry.assa))
+        for (name, mean, values), colour in zip(curves, SERIES, strict=True):
+            shown = np.full_like(values, np.nan) if math.isnan(mean) else 100 * values
+            axes.plot(thresholds, shown, color=colour, linewidth=1.8, label=f"{name}, mean {number_text(mean)}")
         axes.set_xlim(0, 1)
         axes.set_ylim(0, 104)
         axes.set_xlabel("threshold of mask IoU")

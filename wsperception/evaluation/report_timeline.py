@@ -55,7 +55,7 @@ def _line(row: TrackRow, top: int, first: int, scale: float) -> str:
 def _false_strip(counts: np.ndarray, frames: range, scale: float, top: int) -> str:
     most = int(counts.max(initial=0))
     red = hex_colour(RED)
-    parts = [_text(LEFT - 6, top + STRIP - 2, "end", f"false, max {most}", red)]
+    parts = [_text(LEFT - 6, top + STRIP - 2, "end", f"false, max {most}" if most else "none false", red)]
     for position in np.flatnonzero(counts).tolist():
         height = (STRIP - 8) * int(counts[position]) / most
         says = f"frame {frames[position]}: {counts[position]} false"
