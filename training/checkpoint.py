@@ -37,7 +37,8 @@ def load_tensors(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise InputError(f"{path}: no such file; expected weights") from None
     except _BROKEN as error:
-        raise InputError(f"{path}: expected a file of weights, got {str(error).splitlines()[0][:120]}") from None
+        reason = (str(error).splitlines() or [""])[0] or type(error).__name__
+        raise InputError(f"{path}: expected a file of weights: {reason[:120]}") from None
     if not isinstance(values, dict):
         raise InputError(f"{path}: expected named weights, got {type(values).__name__}")
     return values

@@ -200,11 +200,8 @@ def _check_finite(losses: dict[str, Tensor], iteration: int) -> None:
     values = torch.stack([value.detach().float() for value in losses.values()]).tolist()  # one wait for the device
     for name, value in zip(losses, values, strict=True):
         if not np.isfinite(value):
-            raise NonFiniteLossError(f"step {iteration}: loss term '{name}' is {value}; the others: {_list(losses)}")
-
-
-def _list(losses: dict[str, Tensor]) -> str:
-    return ", ".join(f"{name} {value.item():.4g}" for name, value in losses.items())
+            terms = ", ".join(f"{term} {entry:.4g}" for term, entry in zip(losses, values, strict=True))
+            raise NonFiniteLossError(f"step {iteration}: loss term '{name}' is {value}; all terms: {terms}")
 
 
 def _seed(*parts: int) -> int:

@@ -1,6 +1,5 @@
 """The recipe of a run: what it was asked to do, from a YAML file and the command line, and how that is recorded."""
 
-import dataclasses
 import datetime
 import hashlib
 import json
@@ -120,7 +119,7 @@ def record(recipe: Recipe, command: Sequence[str], roots: Iterable[Path], frames
     return {
         "recipe": recipe.mapping(),
         "labels": {"names": list(LABELS.names), "is_thing": list(LABELS.is_thing)},
-        "command": [Path(command[0]).name, *command[1:]],
+        "command": [_portable(argument) for argument in command],
         "commit": _commit(),
         "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         "torch": torch.__version__,
@@ -170,6 +169,11 @@ def _apply(values: dict[str, Any], change: str) -> None:
         raise InputError(f"--set {change}: expected a YAML value after '='") from None
 
 
+def _portable(argument: str) -> str:
+    """An absolute path as its name: where a folder lay on one machine says nothing on another."""
+    return Path(argument).name if os.path.isabs(argument) else argument
+
+
 def _number(value: Any) -> Any:
     """YAML 1.1 reads 1e-4 as text; whoever types it on a command line means the number."""
     try:
@@ -190,6 +194,3 @@ def _commit() -> str | None:
     except (OSError, subprocess.CalledProcessError):
         return None
     return head.stdout.strip() + ("+changes" if status.stdout.strip() else "")
-
-
-assert {field.name for field in dataclasses.fields(Recipe)} == {"name", *SECTIONS}

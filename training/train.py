@@ -34,12 +34,13 @@ from wsperception.learn.methods import METHODS
 
 def main(arguments: list[str] | None = None) -> int:
     """Exit status: 0 done, 1 the training failed, 2 the user's input was wrong."""
+    arguments = sys.argv[1:] if arguments is None else arguments
     options = _parse(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
         recipe = read_recipe(options.method, options.config, _changes(options))
         with join(options.device) as processes:
-            run(options, recipe, processes)
+            run(options, recipe, processes, ["training/train.py", *arguments])
     except InputError as error:
         print(error, file=sys.stderr)
         return 2
@@ -49,8 +50,8 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def run(options: argparse.Namespace, recipe: Recipe, processes: Processes) -> None:
-    """The whole run: data, network, steps, weights."""
+def run(options: argparse.Namespace, recipe: Recipe, processes: Processes, command: list[str]) -> None:
+    """The whole run: data, network, steps, weights. `command` is recorded."""
     if recipe.training.batch % (recipe.data.frames * recipe.training.accumulate * processes.count):
         raise InputError(
             f"training.batch: expected a multiple of frames x accumulate x processes = {recipe.data.frames} x "
@@ -75,7 +76,7 @@ def run(options: argparse.Namespace, recipe: Recipe, processes: Processes) -> No
     processes.wait()  # before the first process writes what the others look for
     if processes.first:
         out.mkdir(parents=True, exist_ok=True)
-        write_json(out / "recipe.json", record(recipe, sys.argv, options.data, frames))
+        write_json(out / "recipe.json", record(recipe, command, options.data, frames))
     _describe(frames, training, recipe, processes, start)
     _steps(training, sampler, recipe, processes, start, options, RunLog(out, start) if processes.first else None)
     if processes.first:
@@ -190,7 +191,7 @@ def _changes(options: argparse.Namespace) -> list[str]:
     return [*short, *options.set]
 
 
-def _parse(arguments: list[str] | None) -> argparse.Namespace:
+def _parse(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--method", choices=sorted(METHODS), default="wsmots")
     parser.add_argument("--data", type=Path, nargs="+", required=True, help="KITTI folders or synthetic drives")

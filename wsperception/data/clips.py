@@ -1,7 +1,7 @@
 """Training samples: a few frames of one clip, augmented alike, with the labels that go with them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -18,6 +18,10 @@ class ClipSettings:
     """How training samples are drawn and augmented."""
 
     input_size: tuple[int, int] = setting((384, 1248), "height and width of the network's input", unit="px", low=32)
+    crop: tuple[int, int] = setting(
+        (0, 0), "height and width of the window trained on; 0 0: all of it", unit="px", low=0
+    )
+    focus: float = setting(0.7, "probability that the window is laid over an object", low=0.0, high=1.0)
     split: str = setting("all", "sequences: all, train, val, fulltrain, or names joined by commas")
     frames: int = setting(2, "frames of one clip per sample", low=1, high=16)
     max_gap: int = setting(3, "largest step between two frames of a sample", unit="frames", low=1, high=100)
@@ -35,6 +39,11 @@ class ClipSettings:
 
     def __post_init__(self) -> None:
         check(self)
+
+    @property
+    def sample_size(self) -> tuple[int, int]:
+        """Height and width of the training images: a window of the network's input, at its scale, or all of it."""
+        return (self.crop[0] or self.input_size[0], self.crop[1] or self.input_size[1])
 
     @property
     def stored_size(self) -> tuple[int, int]:
@@ -74,7 +83,7 @@ class Augmentation:
 
     flip    mirror about the content's middle
     scale   zoom on top of the letterbox
-    shift   (x, y) in [0, 1]: where a crop lies, or the content in a larger canvas
+    shift   (x, y) in [0, 1]: where a window lies, or the content in a larger canvas
     colour  (256, 3) uint8 lookup per channel
     grey    weight of the colours against their grey value; 1 changes nothing
     """
@@ -115,6 +124,10 @@ class ClipSampler:
         random = self._random(number)
         rows = self._draw_rows(number, random)
         change = draw_augmentation(random, self._settings)
+        first = self._frames[rows[0]]
+        if len(first.boxes) and random.random() < self._settings.focus:
+            box = first.boxes[random.integers(len(first.boxes))]
+            change = aimed(change, box, self._store[rows[0]], self._settings)
         return [augment(self._frames[row], self._store[row], change, self._settings, position) for row in rows]
 
     def _random(self, number: int) -> np.random.Generator:
@@ -151,6 +164,22 @@ def draw_augmentation(random: np.random.Generator, settings: ClipSettings) -> Au
     return Augmentation(flip, scale, shift, np.rint(table).astype(np.uint8), grey)
 
 
+def aimed(change: Augmentation, box: np.ndarray, stored: StoredFrame, settings: ClipSettings) -> Augmentation:
+    """The same change with the window laid so that the centre of `box` (original pixels) falls where `shift` says.
+
+    A window near the border of the content stays inside it, so the box may come to lie elsewhere in the window.
+    """
+    matrix, _ = _transform(stored, replace(change, shift=(0.0, 0.0)), settings)
+    moved = _move_boxes(box[None], stored, matrix)[0]
+    rows, columns = stored.image.shape[:2]
+    shift = []
+    for axis, (side, window) in enumerate(zip((columns, rows), settings.sample_size[::-1], strict=True)):
+        room = window - side * abs(matrix[axis, axis])  # negative where the window is smaller than the content
+        place = change.shift[axis] * window - (moved[axis] + moved[axis + 2]) / 2
+        shift.append(float(np.clip(place / room, 0.0, 1.0)) if room < 0 else change.shift[axis])
+    return replace(change, shift=(shift[0], shift[1]))
+
+
 def no_augmentation() -> Augmentation:
     """The change that leaves the letterboxed image as the network sees it at inference."""
     return Augmentation(False, 1.0, (0.0, 0.0), np.repeat(np.arange(256, dtype=np.uint8)[:, None], 3, axis=1), 1.0)
@@ -163,8 +192,8 @@ def augment(
 
     An object of which too little is left becomes an ignore box; one that is outside is dropped.
     """
-    height, width = settings.input_size
-    to_input, content = _transform(stored, change, settings.input_size)
+    height, width = settings.sample_size
+    to_input, content = _transform(stored, change, settings)
     image = _recolour(stored.image, change)
     index_matrix = _pixel_index_matrix(to_input)
     image = cv2.warpAffine(
@@ -197,10 +226,10 @@ def augment(
     )
 
 
-def _transform(stored: StoredFrame, change: Augmentation, input_size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """The map (2, 3) from stored to input coordinates, and the content's extent (4,) in the input."""
-    height, width = input_size
-    placing = fit(stored.placing.image_size, input_size)
+def _transform(stored: StoredFrame, change: Augmentation, settings: ClipSettings) -> tuple[np.ndarray, np.ndarray]:
+    """The map (2, 3) from stored to sample coordinates, and the content's extent (4,) in the sample."""
+    height, width = settings.sample_size
+    placing = fit(stored.placing.image_size, settings.input_size)
     rows, columns = stored.image.shape[:2]
     scale_x = change.scale * placing.scale_x / stored.placing.scale_x
     scale_y = change.scale * placing.scale_y / stored.placing.scale_y

@@ -6,8 +6,8 @@ the processes of a run and by later runs over the same images.
 
 import hashlib
 import logging
-import os
 import shutil
+import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -92,37 +92,38 @@ class FrameStore:
         return StoredFrame(self._images[index, :rows, :columns], label_map, placing)
 
     def _fill(self, place: Path, workers: int) -> None:
-        partial = place.with_name(f"{place.name}.{os.getpid()}.partial")
-        partial.mkdir(parents=True)
-        count = len(self._frames)
-        logger.info("decoding %d frames to %dx%d in %s", count, self.size[1], self.size[0], place)
+        partial = _new_folder(place, len(self._frames) * self.size[0] * self.size[1] * (5 if self._with_masks else 3))
+        logger.info("decoding %d frames to %dx%d in %s", len(self), self.size[1], self.size[0], place)
         try:
-            images = _open(partial / "images.npy", np.uint8, (count, *self.size, 3))
-            label_maps = _open(partial / "label_maps.npy", np.uint16, (count, *self.size)) if self._with_masks else None
-            sizes = np.zeros((count, 2), np.int64)
-
-            def store(index: int) -> None:
-                frame = decode_frame(self._frames[index], self.size, self._with_masks)
-                rows, columns = frame.placing.content_size
-                images[index, :rows, :columns] = frame.image
-                if label_maps is not None and frame.label_map is not None:
-                    label_maps[index, :rows, :columns] = frame.label_map
-                sizes[index] = frame.placing.image_size
-
-            with ThreadPoolExecutor(workers) as pool:
-                for _ in pool.map(store, range(count)):
-                    pass
-            images.flush()
-            if label_maps is not None:
-                label_maps.flush()
-            np.save(partial / "sizes.npy", sizes)
+            self._decode_all(partial, workers)
             try:
                 partial.rename(place)
-            except OSError:  # another process of the run was faster: its frames are the same
+            except OSError:  # another run was faster: its frames are the same
                 if not (place / "sizes.npy").exists():
                     raise
         finally:
             shutil.rmtree(partial, ignore_errors=True)
+
+    def _decode_all(self, folder: Path, workers: int) -> None:
+        shape = (len(self), *self.size)
+        images = np.lib.format.open_memmap(folder / "images.npy", mode="w+", dtype=np.uint8, shape=(*shape, 3))
+        label_maps = None
+        if self._with_masks:
+            label_maps = np.lib.format.open_memmap(folder / "label_maps.npy", mode="w+", dtype=np.uint16, shape=shape)
+        sizes = np.zeros((len(self), 2), np.int64)
+
+        def store(index: int) -> None:
+            frame = decode_frame(self._frames[index], self.size, self._with_masks)
+            rows, columns = frame.placing.content_size
+            images[index, :rows, :columns] = frame.image
+            if label_maps is not None and frame.label_map is not None:
+                label_maps[index, :rows, :columns] = frame.label_map
+            sizes[index] = frame.placing.image_size
+
+        with ThreadPoolExecutor(workers) as pool:
+            for _ in pool.map(store, range(len(self))):
+                pass
+        np.save(folder / "sizes.npy", sizes)  # last: its presence means that the rest is there
 
 
 def decode_frame(frame: LabelledFrame, size: tuple[int, int], with_masks: bool) -> StoredFrame:
@@ -143,8 +144,16 @@ def decode_frame(frame: LabelledFrame, size: tuple[int, int], with_masks: bool) 
     return StoredFrame(buffer[:rows, :columns], label_map, placing)
 
 
-def _open(path: Path, dtype: type, shape: tuple[int, ...]) -> np.memmap:
+def _new_folder(place: Path, size: int) -> Path:
+    """A new folder beside `place` with room for `size` bytes."""
     try:
-        return np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        free = shutil.disk_usage(place.parent).free
+        # A full disk would otherwise end the process with SIGBUS when a mapped page is written.
+        if free < size:
+            raise InputError(
+                f"{place.parent}: expected {size / 1e9:.1f} GB for decoded frames, got {free / 1e9:.1f} GB"
+            )
+        return Path(tempfile.mkdtemp(prefix=f"{place.name}.", suffix=".partial", dir=place.parent))
     except OSError as error:
-        raise InputError(f"{path}: cannot keep decoded frames here: {error}") from None
+        raise InputError(f"{place.parent}: cannot keep decoded frames here: {error.strerror}") from None
