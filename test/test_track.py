@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 
 from wsperception import rle
+from wsperception.bundle import Thresholds
 from wsperception.data.sources import open_source
 from wsperception.errors import InputError
 from wsperception.track import TrackRequest, read_pipeline_settings, run_track
@@ -33,10 +35,6 @@ def street(tmp_path) -> Path:
 @pytest.fixture
 def request_(street, constant_bundle, tmp_path) -> TrackRequest:
     return TrackRequest(street, str(constant_bundle.folder), tmp_path / "results" / "street")
-
-
-def changed(request: TrackRequest, **values) -> TrackRequest:
-    return TrackRequest(**{**vars(request), **values})
 
 
 def test_the_text_holds_every_object_of_every_frame(request_):
@@ -79,7 +77,7 @@ def test_timings(request_):
 
 def test_two_runs_give_the_same_text(request_):
     first = run_track(request_).text.read_bytes()
-    second = run_track(changed(request_, out=request_.out.with_name("again"))).text.read_bytes()
+    second = run_track(replace(request_, out=request_.out.with_name("again"))).text.read_bytes()
     assert first == second
     assert first
 
@@ -100,14 +98,14 @@ def test_a_corrupt_frame_is_skipped_counted_and_reported(request_, street):
 
 
 def test_without_video(request_):
-    summary = run_track(changed(request_, video=False))
+    summary = run_track(replace(request_, video=False))
     assert summary.video is None
     assert sorted(file.name for file in request_.out.iterdir()) == ["street.txt", "timings.json"]
 
 
 def test_progress_is_told(request_):
     told = []
-    run_track(changed(request_, video=False), lambda done, length: told.append((done, length)))
+    run_track(replace(request_, video=False), lambda done, length: told.append((done, length)))
     assert told == [(number, 6) for number in range(1, 7)]
 
 
@@ -143,16 +141,16 @@ def test_an_interruption_leaves_nothing(request_):
 
 def test_an_existing_folder(request_):
     request_.out.mkdir(parents=True)
-    run_track(changed(request_, video=False))  # empty: fine
+    run_track(replace(request_, video=False))  # empty: fine
     (request_.out / "mine.txt").write_text("keep me")
     with pytest.raises(InputError, match=r"street: the folder exists and is not empty; .* --overwrite"):
         run_track(request_)
     (request_.out / "street.txt").write_text("old")
-    run_track(changed(request_, replace=True))
+    run_track(replace(request_, replace=True))
     assert (request_.out / "street.txt").read_text() != "old"
     assert (request_.out / "mine.txt").read_text() == "keep me"
     assert (request_.out / "overlay.mp4").exists()
-    run_track(changed(request_, replace=True, video=False))
+    run_track(replace(request_, replace=True, video=False))
     assert not (request_.out / "overlay.mp4").exists()  # it would show another run
     assert [entry.name for entry in request_.out.parent.iterdir()] == ["street"]
 
@@ -167,11 +165,20 @@ def test_out_must_not_be_a_file(request_, tmp_path):
 def test_settings_go_over_the_models_own(request_, tmp_path, constant_bundle):
     file = tmp_path / "settings.yaml"
     file.write_text("tracker:\n  min_score: 0.97\n")  # the pedestrian has 0.95
-    summary = run_track(changed(request_, settings=file, video=False))
+    summary = run_track(replace(request_, settings=file, video=False))
     assert {line.split()[2] for line in summary.text.read_text().splitlines()} == {"1"}
     settings = read_pipeline_settings(file, constant_bundle)
     assert settings.tracker.min_score == 0.97
     assert settings.fusion == read_pipeline_settings(None, constant_bundle).fusion
+
+
+def test_settings_that_the_file_leaves_out_stay_the_models(tmp_path, constant_bundle):
+    bundle = replace(constant_bundle, thresholds=Thresholds(score=0.4, mask=0.6, similarity=0.2))
+    file = tmp_path / "settings.yaml"
+    file.write_text("tracker: {min_score: 0.7}\n")
+    settings = read_pipeline_settings(file, bundle)
+    assert (settings.tracker.min_score, settings.tracker.min_similarity) == (0.7, 0.2)
+    assert settings.fusion.mask_threshold == 0.6
 
 
 @pytest.mark.parametrize(
@@ -211,8 +218,8 @@ def test_a_video_gives_what_its_frames_give(request_, street, tmp_path):
     with VideoWriter(tmp_path / "street.mp4", SIZE, 10) as writer:
         for frame in open_source(street):
             writer.write(frame.image)
-    from_video = run_track(changed(request_, source=tmp_path / "street.mp4"))
-    from_images = run_track(changed(request_, out=tmp_path / "images"))
+    from_video = run_track(replace(request_, source=tmp_path / "street.mp4"))
+    from_images = run_track(replace(request_, out=tmp_path / "images"))
     assert from_video.text.read_bytes() == from_images.text.read_bytes()  # this network sees no pixels
 
 

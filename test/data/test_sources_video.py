@@ -19,13 +19,13 @@ def grey_level(index: int) -> int:
     return 20 + 9 * index
 
 
-def make_video(path: Path, frames: int = 20, rate_hz: float = 8.0) -> Path:
+def make_video(path: Path, frames: int = 20, rate_hz: float = 8.0, size: tuple[int, int] = (64, 96)) -> Path:
     """Flat grey frames that tell their number, with a little noise so that packets are not empty."""
     rng = np.random.default_rng(1)
-    with VideoWriter(path, (64, 96), rate_hz) as writer:
+    with VideoWriter(path, size, rate_hz) as writer:
         for index in range(frames):
-            noise = rng.integers(-8, 9, (64, 96, 1))
-            writer.write(np.broadcast_to(np.clip(grey_level(index) + noise, 0, 255), (64, 96, 3)).astype(np.uint8))
+            noise = rng.integers(-8, 9, (*size, 1))
+            writer.write(np.broadcast_to(np.clip(grey_level(index) + noise, 0, 255), (*size, 3)).astype(np.uint8))
     return path
 
 
@@ -80,7 +80,7 @@ def test_a_truncated_file_gives_its_readable_frames_and_counts_the_rest(tmp_path
 
 
 def test_one_damaged_packet_costs_few_frames_and_the_run_goes_on(tmp_path):
-    path = make_video(tmp_path / "hurt.mp4")
+    path = make_video(tmp_path / "hurt.mp4", size=(240, 320))
     place, size = packet_places(path)[7]
     data = bytearray(path.read_bytes())
     data[place : place + size] = bytes(size)
