@@ -102,7 +102,7 @@ def evaluate_sequences(pairs: Sequence[SequencePair], strict: bool = False) -> M
         raise InputError(f"sequences: expected distinct names, got {', '.join(pair.name for pair in pairs) or 'none'}")
     threshold = EXCEEDED if strict else REACHED
     metrics = _metrics(threshold)
-    frames = {pair.name: class_frames(pair, threshold) for pair in pairs}
+    frames = {pair.name: class_frames(pair) for pair in pairs}
     fields: dict[str, dict[str, dict[str, Fields]]] = {}  # class -> metric -> sequence -> fields
     for sequence, classes in frames.items():
         for class_name, entry in classes.items():

@@ -58,10 +58,8 @@ def mask_tools() -> ModuleType:
         raise InputError('evaluation: pycocotools is not installed; pip install "wsperception[eval]"') from None
 
 
-def class_frames(pair: SequencePair, threshold: float = REACHED) -> dict[str, ClassFrames]:
+def class_frames(pair: SequencePair) -> dict[str, ClassFrames]:
     """Class name -> its frames, for every class of CLASS_NUMBERS.
-
-    threshold  REACHED or EXCEEDED
 
     Raises InputError, naming source, frame and ids, for overlapping masks or repeated ids in a frame, another image
     size, or a frame outside `pair.frames`. Objects of other classes and predicted ignore regions take part in the
@@ -79,7 +77,7 @@ def class_frames(pair: SequencePair, threshold: float = REACHED) -> dict[str, Cl
         for name, number in CLASS_NUMBERS.items():
             true_of_class = [entry for entry in true_objects if entry.class_id == number]
             predicted_of_class = [entry for entry in predicted_objects if entry.class_id == number]
-            _append(classes[name], true_of_class, predicted_of_class, ignore, threshold)
+            _append(classes[name], true_of_class, predicted_of_class, ignore)
     return classes
 
 
@@ -98,24 +96,15 @@ def match(ious: np.ndarray, threshold: float) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _append(
-    frames: ClassFrames,
-    truth: list[MotsObject],
-    prediction: list[MotsObject],
-    ignore: list[MotsObject],
-    threshold: float,
+    frames: ClassFrames, truth: list[MotsObject], prediction: list[MotsObject], ignore: list[MotsObject]
 ) -> None:
-    ious = _overlaps(truth, prediction)  # (G, P)
+    # Ignore regions are for predictions without a partner. No other is dropped here: with an IoU of at least 1/2, at least
+    # half of a prediction lies in its ground truth object, which is disjoint from the regions.
+    dropped = _shares_inside(prediction, ignore) > IGNORED_SHARE + EPSILON  # (P,)
     predicted_ids = np.array([entry.track_id for entry in prediction], np.int64)
-    dropped = np.zeros(len(prediction), bool)
-    if ignore and prediction:
-        _, matched = match(ious, threshold)
-        candidates = np.delete(np.arange(len(prediction)), matched)
-        dropped[
-            candidates[_shares_inside([prediction[row] for row in candidates], ignore) > IGNORED_SHARE + EPSILON]
-        ] = True
     frames.truth_ids.append(np.array([entry.track_id for entry in truth], np.int64))
     frames.predicted_ids.append(predicted_ids[~dropped])
-    frames.ious.append(ious[:, ~dropped])
+    frames.ious.append(_overlaps(truth, prediction)[:, ~dropped])
     frames.ignored_ids.append(predicted_ids[dropped])
 
 
@@ -128,8 +117,8 @@ def _overlaps(truth: list[MotsObject], prediction: list[MotsObject]) -> np.ndarr
 
 def _shares_inside(objects: list[MotsObject], regions: list[MotsObject]) -> np.ndarray:
     """(N,) share of each object's area that lies in the union of the regions."""
-    if not objects:
-        return np.zeros(0)
+    if not (objects and regions):
+        return np.zeros(len(objects))
     union = mask_tools().merge(_encoded(regions), intersect=False)
     return np.asarray(mask_tools().iou(_encoded(objects), [union], [1]))[:, 0]
 

@@ -19,7 +19,7 @@ LOWEST = -100.0
 def sequence_bars(scores: MotsScores) -> str:
     """SVG: for each class sMOTSA, HOTA and IDF1 of every sequence and combined; a dash where undefined."""
     names = [*scores.sequences, "all"]
-    figure = _figure(width=max(7.0, 0.62 * len(names) + 1.5), height=2.6 * len(scores.combined))
+    figure = _figure(width=max(10.0, 0.62 * len(names) + 1.5), height=2.5 * len(scores.combined))
     for row, class_name in enumerate(scores.combined):
         axes = figure.add_subplot(len(scores.combined), 1, row + 1)
         entries = [*(classes[class_name] for classes in scores.sequences.values()), scores.combined[class_name]]
@@ -32,7 +32,7 @@ def sequence_bars(scores: MotsScores) -> str:
             for place, value in zip(places, values[number], strict=True):
                 _bar_text(axes, place, value)
         lowest = float(np.nanmin(np.append(values, 0.0)))
-        axes.set_ylim(max(1.15 * lowest, LOWEST) if lowest < 0 else 0.0, 108)
+        axes.set_ylim(max(1.15 * lowest, LOWEST), 108)
         axes.axhline(0, color="#444444", linewidth=0.8)
         axes.axvline(len(names) - 1.5, color="#9aa3ab", linewidth=0.8, linestyle=":")
         axes.set_xticks(np.arange(len(names)), names)
@@ -46,7 +46,7 @@ def sequence_bars(scores: MotsScores) -> str:
 
 def hota_curves(scores: MotsScores) -> str:
     """SVG: for each class HOTA, DetA and AssA over the threshold, all sequences combined."""
-    figure = _figure(width=7.0, height=3.0)
+    figure = _figure(width=10.0, height=3.3)
     for column, (class_name, entry) in enumerate(scores.combined.items()):
         axes = figure.add_subplot(1, len(scores.combined), column + 1)
         thresholds = 0.05 * (np.arange(len(entry.hota)) + 1)
