@@ -111,6 +111,6 @@ def test_every_plate_of_a_crowd_is_seen():
         boxes.append([float(x), 150.0, x + 12.0, 162.0])
     drawn = draw_overlay(np.zeros((200, 300, 3), np.uint8), segments_of(ids, [0] * 6, list(range(1, 7)), boxes), LABELS)
     for track_id in range(1, 7):
-        rows, columns = np.nonzero((drawn == track_colour(track_id)).all(axis=2))
+        rows = np.nonzero((drawn == track_colour(track_id)).all(axis=2))[0]
         beyond_box = (rows < 149) | (rows > 163)
         assert beyond_box.sum() > 150
