@@ -57,7 +57,7 @@ def write_constant_bundle(folder: Path) -> ModelBundle:
 
 
 def _constant_model(outputs: dict[str, np.ndarray]) -> bytes:
-    """A network that gives `outputs` whatever it sees; one of them adds 0 x the image's sum, so that it has an input."""
+    """ONNX of a network that gives `outputs` whatever it sees: one has 0 x the sum of the image added."""
     pytest.importorskip("onnx", reason="the package 'onnx' is not installed")
     from onnx import TensorProto, helper, numpy_helper
 
