@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from wsperception.data.drive.canvas import Window
 from wsperception.data.drive.world import Camera, Pose, cut_near, project
 
 SHIFT = 4
@@ -89,7 +90,7 @@ def _multiply_texture(canvas: np.ndarray, texture: np.ndarray, extent: np.ndarra
     canvas[..., :3] = np.minimum(colour, canvas[..., 3:])
 
 
-def blend(image: np.ndarray, patch: Patch, haze: float, haze_colour: np.ndarray) -> tuple[slice, slice]:
+def blend(image: np.ndarray, patch: Patch, haze: float, haze_colour: tuple[float, ...]) -> Window:
     """Paints the patch into the (H, W, 3) image, faded towards the haze; returns its rows and columns."""
     height, width = patch.rgba.shape[:2]
     where = (slice(patch.top, patch.top + height), slice(patch.left, patch.left + width))
@@ -97,7 +98,7 @@ def blend(image: np.ndarray, patch: Patch, haze: float, haze_colour: np.ndarray)
     alpha = np.ascontiguousarray(patch.rgba[..., 3])
     alpha3 = cv2.merge([alpha, alpha, alpha])
     if haze > 0.01:
-        fog = cv2.multiply(alpha3, tuple(float(c) / 255 for c in haze_colour) + (0.0,))
+        fog = cv2.multiply(alpha3, np.array([*haze_colour, 0.0]) / 255)
         colour = cv2.addWeighted(colour, 1.0 - haze, fog, haze, 0.0)
     behind = cv2.multiply(np.ascontiguousarray(image[where]), cv2.bitwise_not(alpha3), scale=1 / 255)
     image[where] = cv2.add(behind, colour)

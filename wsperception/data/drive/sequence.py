@@ -6,12 +6,13 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from wsperception.data.drive.render import Painted, Painter, draw_light
+from wsperception.data.drive.light import draw_light, expose
+from wsperception.data.drive.render import Painted, Painter
 from wsperception.data.drive.settings import DriveSettings
 from wsperception.data.drive.street import lay_out
 from wsperception.data.drive.texture import draw_palette
-from wsperception.data.drive.traffic import World, populate
-from wsperception.data.drive.world import Actor, Camera, Pose, project
+from wsperception.data.drive.traffic import Actor, World, populate
+from wsperception.data.drive.world import Camera, Pose, project
 
 CAR, PEDESTRIAN, IGNORE = 1, 2, 10
 """Class numbers of MOTS."""
@@ -32,7 +33,7 @@ class DriveFrame:
     stamp_ns      int                time since the start of the drive
     image         (H, W, 3) uint8    RGB
     object_ids    (H, W) uint16      class * 1000 + instance of each pixel; 0 background, IGNORE_ID ignore region
-    semantic      (H, W) uint8       index into render.SEMANTICS
+    semantic      (H, W) uint8       index into canvas.SEMANTICS
     ids           (N,) int32         the objects in `object_ids`, ascending, without the ignore region
     class_ids     (N,) int32         CAR or PEDESTRIAN
     boxes         (N, 4) float32     full extent of each inside the image, x0 y0 x1 y1 exclusive: hidden parts count
@@ -85,7 +86,7 @@ class Drive:
             time_s = index / settings.rate_hz
             painted = painter.paint(time_s)
             grain = np.random.default_rng((settings.seed, self.sequence, 9, index))
-            image = painter.expose(painted.image, grain)
+            image = expose(painted.canvas.image, light, grain)
             zone = far_zone(world, world.ego.pose(time_s, world.road), self.camera, np.array([breadth, tall_m, far_m]))
             yield _frame(index, round(time_s * 1e9), image, painted, names, zone)
 
@@ -130,7 +131,7 @@ def far_zone(world: World, pose: Pose, camera: Camera, shape: np.ndarray) -> np.
     breadth, tall, distance = shape.tolist()
     along = pose.z + distance
     edge = breadth * world.road.half_width
-    middle = float(world.road.centre(np.float32(along)))
+    middle = world.road.centre_at(along)
     corners = np.array([[middle - edge, tall, along], [middle + edge, 0.0, along]])
     points = project(pose.to_camera(corners, camera), camera, pose)
     height, width = camera.size
@@ -141,15 +142,16 @@ def far_zone(world: World, pose: Pose, camera: Camera, shape: np.ndarray) -> np.
 def _frame(
     index: int, stamp_ns: int, image: np.ndarray, painted: Painted, names: _Names, zone: np.ndarray
 ) -> DriveFrame:
-    height, width = painted.rows.shape
+    rows = painted.canvas.rows
+    height, width = rows.shape
     count = len(painted.actors)
-    areas = np.bincount(painted.rows.ravel(), minlength=count + 1)[1:]
+    areas = np.bincount(rows.ravel(), minlength=count + 1)[1:]
     table = np.zeros(count + 1, np.uint16)
     for row, actor in enumerate(painted.actors):
         if areas[row]:
             tall = float(painted.extents[row, 3] - painted.extents[row, 1])
             table[row + 1] = names.of(actor, tall, int(areas[row]))
-    object_ids = table[painted.rows]
+    object_ids = table[rows]
     x0, y0, x1, y1 = zone.astype(int).tolist()
     object_ids[y0:y1, x0:x1][object_ids[y0:y1, x0:x1] == 0] = IGNORE_ID
     _widen_ignore(object_ids)
@@ -166,7 +168,7 @@ def _frame(
         stamp_ns,
         image,
         object_ids,
-        painted.semantic,
+        painted.canvas.semantic,
         ids,
         ids // 1000,
         boxes[kept],

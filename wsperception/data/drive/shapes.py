@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -125,7 +126,7 @@ def draw_lorry(rng: np.random.Generator, palette: Palette) -> CarShape:
     for side in (-1.0, 1.0):
         count = 6 if bus else 1
         edges = np.linspace(start, 0.48 * length, count + 1)
-        for low, high in zip(edges[:-1], edges[1:], strict=True):
+        for low, high in pairwise(edges.tolist()):
             pane = _side_panel(low + 0.08, high - 0.08, side * half, windows[1], windows[0] - 0.2)
             _attach(faces, (pane, "glass"), side)
     front = np.array([[0.5 * length, -0.9 * half, 0.5 * height], [0.5 * length, 0.9 * half, 0.5 * height]])
@@ -170,7 +171,7 @@ def _grain(rng: np.random.Generator, contrast: float) -> np.ndarray:
 def _loft(stations: list[tuple[float, float, float, float]]) -> list[tuple[np.ndarray, str, list[Face]]]:
     """Sides, tops and both ends between stations (x, half width, bottom, top), outlines seen clockwise from outside."""
     faces: list[tuple[np.ndarray, str, list[Face]]] = []
-    for (x0, w0, low0, top0), (x1, w1, low1, top1) in zip(stations[:-1], stations[1:], strict=True):
+    for (x0, w0, low0, top0), (x1, w1, low1, top1) in pairwise(stations):
         right = np.array([[x0, w0, low0], [x1, w1, low1], [x1, w1, top1], [x0, w0, top0]])
         faces.append((right, "body", []))
         faces.append((right[::-1] * (1, -1, 1), "body", []))

@@ -8,17 +8,19 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from wsperception.data.drive.figures import draw_figure
+from wsperception.data.drive.canvas import Canvas
+from wsperception.data.drive.figures import Figure, draw_figure
+from wsperception.data.drive.light import draw_light, expose
 from wsperception.data.drive.patch import draw
-from wsperception.data.drive.render import SEMANTICS, Painter, draw_light
+from wsperception.data.drive.render import Painter
 from wsperception.data.drive.sequence import CAR, IGNORE, IGNORE_ID, PEDESTRIAN, DriveFrame
 from wsperception.data.drive.settings import DriveSettings
 from wsperception.data.drive.shapes import CarShape, draw_car
 from wsperception.data.drive.street import lay_out
-from wsperception.data.drive.texture import Palette, draw_palette, textured
+from wsperception.data.drive.texture import Palette, draw_palette
 from wsperception.data.drive.traffic import populate
 from wsperception.data.drive.world import Camera, Pose
-from wsperception.data.mots import MotsObject, read_mots_text
+from wsperception.data.mots import MotsObject, read_mots
 from wsperception.errors import InputError
 from wsperception.rle import decode
 
@@ -34,9 +36,14 @@ class SilhouetteDrive:
     """
 
     def __init__(self, settings: DriveSettings, path: Path, sequence: int = 0) -> None:
-        self._source = read_mots_text(path)
+        self._source = read_mots(path)
         if not self._source.objects:
             raise InputError(f"{path}: expected at least one object, found none")
+        for entry in self._source.objects:
+            if entry.class_id not in (CAR, PEDESTRIAN, IGNORE):
+                raise InputError(
+                    f"{path}: frame {entry.frame}: expected class {CAR}, {PEDESTRIAN} or {IGNORE}, got {entry.class_id}"
+                )
         height, width = self._source.objects[0].size
         frames = self._source.last_frame + 1
         self.settings = dataclasses.replace(settings, frames=frames, height=height, width=width)
@@ -58,72 +65,57 @@ class SilhouetteDrive:
         by_frame = self._source.by_frame()
         for index in range(settings.frames):
             time_s = index / settings.rate_hz
-            painted = painter.paint(time_s)
+            canvas = painter.paint(time_s).canvas
             rng = np.random.default_rng((settings.seed, self.sequence, 9, index))
-            ids = np.zeros(painted.rows.shape, np.uint16)
+            ids = np.zeros(canvas.rows.shape, np.uint16)
             for entry in by_frame.get(index, []):
                 if entry.track_id not in bodies:
                     key = np.random.default_rng((settings.seed, self.sequence, 8, entry.track_id))
                     bodies[entry.track_id] = _Body(entry.class_id, palette, key)
-                _fill(painted.image, painted.semantic, ids, entry, bodies[entry.track_id], time_s)
-            image = painter.expose(painted.image, rng)
-            yield _frame(index, round(time_s * 1e9), image, ids, painted.semantic)
+                _fill(canvas, ids, entry, bodies[entry.track_id], time_s)
+            image = expose(canvas.image, light, rng)
+            yield _frame(index, round(time_s * 1e9), image, ids, canvas.semantic)
 
 
 class _Body:
-    """What one object looks like, from any side."""
+    """What one object looks like, from any side; its colours never change."""
 
     def __init__(self, class_id: int, palette: Palette, rng: np.random.Generator) -> None:
-        self.class_id = class_id
-        self._car = draw_car(rng, palette) if class_id == CAR else None
-        self._figure = draw_figure(rng, palette, 1.3) if class_id == PEDESTRIAN else None
+        self._shape = draw_car(rng, palette) if class_id == CAR else draw_figure(rng, palette, 1.3)
         self._away = bool(rng.random() < 0.6)
         self._side = 1.0 if rng.random() < 0.5 else -1.0
         self._views: dict[int, np.ndarray] = {}
-        self._cover = np.clip(textured(rng, 96, 96, palette.any_colour(rng), 0.12), 0, 255).astype(np.uint8)
 
     def picture(self, height: int, width: int, time_s: float) -> np.ndarray:
         """(height, width, 3) uint8: the body stretched to that size, without holes."""
-        if self._car is not None:
+        if isinstance(self._shape, CarShape):
             # Broadside a car is nearly three times as wide as tall, end on about 1.2 times.
             share = min(1.0, max(0.0, (width / max(height, 1) - 1.2) / 1.6))
-            view = self._car_view(round(share * (_VIEWS - 1)))
-        elif self._figure is not None:
-            view = self._figure_view(time_s)
+            step = round(share * (_VIEWS - 1))
+            turn = 0.5 * math.pi * step / (_VIEWS - 1) * self._side + (0.0 if self._away else math.pi)
+            moment = 0.0
         else:
-            view = self._cover
-        shrink = height * width < view.shape[0] * view.shape[1]
-        return cv2.resize(view, (width, height), interpolation=cv2.INTER_AREA if shrink else cv2.INTER_LINEAR)
-
-    def _car_view(self, step: int) -> np.ndarray:
-        assert self._car is not None
+            step, turn = round(time_s * 10) % 12, 1.1 * self._side
+            moment = step / 10
         if step not in self._views:
-            turn = (0.5 * math.pi * step / (_VIEWS - 1)) * self._side
-            turn = turn + (0.0 if self._away else math.pi)
-            self._views[step] = _view(self._car, turn, 0.0)
-        return self._views[step]
-
-    def _figure_view(self, time_s: float) -> np.ndarray:
-        assert self._figure is not None
-        phase = round(time_s * 10) % 12
-        if phase not in self._views:
-            self._views[phase] = _view(self._figure, 1.1 * self._side, phase / 10)
-        return self._views[phase]
+            self._views[step] = _view(self._shape, turn, moment)
+        view = self._views[step]
+        shrink = height * width < view.shape[0] * view.shape[1]
+        way = cv2.INTER_AREA if shrink else cv2.INTER_LINEAR
+        return np.asarray(cv2.resize(view, (width, height), interpolation=way))
 
 
-def _view(shape: object, turn: float, time_s: float) -> np.ndarray:
-    """(h, w, 3) uint8 picture of a body cut to its own extent; what it leaves free is filled from its nearest colour."""
+def _view(shape: CarShape | Figure, turn: float, time_s: float) -> np.ndarray:
+    """(h, w, 3) uint8 picture of a body, cut to its extent; what it leaves free gets the nearest colour of it."""
     camera = Camera((500, 1000), 721.0, 500.0, 200.0)
     sine, cosine = math.sin(turn), math.cos(turn)
     rotation = np.array([[sine, cosine, 0.0], [0.0, 0.0, -1.0], [cosine, -sine, 0.0]])
     offset = np.array([0.0, camera.height_m, 9.0])
     if isinstance(shape, CarShape):
         polygons = shape.polygons(rotation, offset, np.array([-0.1, 0.1, 0.25]), 0.75)
-        grain = shape.texture
     else:
-        polygons = shape.polygons(rotation, offset, time_s, 0.9)  # type: ignore[attr-defined]
-        grain = shape.texture  # type: ignore[attr-defined]
-    patch = draw(polygons, grain, camera, Pose(0.0, 0.0, 0.0, 0.0))
+        polygons = shape.polygons(rotation, offset, time_s, 0.9)
+    patch = draw(polygons, shape.texture, camera, Pose(0.0, 0.0, 0.0, 0.0))
     assert patch is not None
     free = (~patch.mask).astype(np.uint8)
     labels = cv2.distanceTransformWithLabels(free, cv2.DIST_L2, 3, labelType=cv2.DIST_LABEL_PIXEL)[1]
@@ -132,9 +124,7 @@ def _view(shape: object, turn: float, time_s: float) -> np.ndarray:
     return colours[labels]
 
 
-def _fill(
-    image: np.ndarray, semantic: np.ndarray, ids: np.ndarray, entry: MotsObject, body: _Body, time_s: float
-) -> None:
+def _fill(canvas: Canvas, ids: np.ndarray, entry: MotsObject, body: _Body, time_s: float) -> None:
     mask = decode(entry.counts, entry.size)
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     if len(rows) == 0:
@@ -145,8 +135,8 @@ def _fill(
     if entry.class_id == IGNORE:
         # The ignore region is no object: it keeps the street's own texture.
         return
-    image[where][inside] = body.picture(inside.shape[0], inside.shape[1], time_s)[inside]
-    semantic[where][inside] = SEMANTICS.index("car" if entry.class_id == CAR else "pedestrian")
+    canvas.image[where][inside] = body.picture(inside.shape[0], inside.shape[1], time_s)[inside]
+    canvas.claim(where, inside, "car" if entry.class_id == CAR else "pedestrian", 0)
 
 
 def _frame(index: int, stamp_ns: int, image: np.ndarray, ids: np.ndarray, semantic: np.ndarray) -> DriveFrame:

@@ -4,15 +4,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from wsperception.data.drive.ground import draw_ground, draw_sky
 from wsperception.data.drive.scenery import (
     Front,
     Sprite,
     draw_bush,
     draw_front,
     draw_furniture,
-    draw_ground,
     draw_low_wall,
-    draw_sky,
     draw_tree,
 )
 from wsperception.data.drive.texture import Palette
@@ -43,8 +42,8 @@ class Standing:
 class Street:
     """The scenery of a drive, every list in order along the road.
 
-    ground, ground_kind  see scenery.draw_ground
-    sky, sky_kind        see scenery.draw_sky
+    ground, ground_kind  see ground.draw_ground
+    sky, sky_kind        see ground.draw_sky
     """
 
     ground: np.ndarray
@@ -65,9 +64,8 @@ def lay_out(
     road = world.road
     zebra = world.scene in ("crowd", "mixed") or rng.random() < 0.2
     ground, kind = draw_ground(rng, palette, road.half_width, road.pavement, road.lanes, LANE_M, zebra, shade)
-    height, width = camera.size
     # The panorama must cover the turns of the road on both sides of the view.
-    sky, sky_kind = draw_sky(rng, palette, 2 * width, max(8, round(camera.centre_y + 0.05 * camera.focal)))
+    sky, sky_kind = draw_sky(rng, palette, 2 * camera.size[1], max(8, round(camera.centre_y + 0.05 * camera.focal)))
     fronts = [draw_front(rng, palette) for _ in range(8)]
     low_walls = [draw_low_wall(rng, palette) for _ in range(3)]
     trees = [draw_tree(rng, palette) for _ in range(4)]

@@ -98,6 +98,11 @@ def textured(
     return np.asarray(colour, np.float32) * (1.0 + contrast * field[..., None])
 
 
+def clipped(field: np.ndarray) -> np.ndarray:
+    """The field as uint8, cut to 0 to 255."""
+    return np.clip(field, 0, 255).astype(np.uint8)
+
+
 def skin_colour(rng: np.random.Generator) -> np.ndarray:
     """(3,) float."""
     return jittered(SKIN[rng.integers(len(SKIN))], rng, 0.1)

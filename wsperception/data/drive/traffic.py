@@ -1,21 +1,52 @@
 """Which kind of street a drive shows, and who is on it."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from wsperception.data.drive.figures import draw_figure
+from wsperception.data.drive.figures import Figure, draw_figure
 from wsperception.data.drive.settings import DriveSettings
-from wsperception.data.drive.shapes import draw_car, draw_lorry
+from wsperception.data.drive.shapes import CarShape, draw_car, draw_lorry
 from wsperception.data.drive.texture import Palette
-from wsperception.data.drive.world import Actor, Ego, Road
+from wsperception.data.drive.world import Ego, Road
 
 RANGE_M = 105.0
 LANE_M = 3.4
 
 # Shares after the frames of the KITTI MOTS training sequences.
 SCENE_SHARES = {"parked": 0.30, "road": 0.22, "traffic": 0.20, "crowd": 0.20, "mixed": 0.08}
+
+
+@dataclass(frozen=True, eq=False)
+class Actor:
+    """One thing that may move. Everything is fixed at birth; where it is follows from the time.
+
+    kind           car, pedestrian, vehicle (lorry or bus) or cyclist; the last two belong to the ignore region
+    along, lateral m at time 0 (`follows`: along counts from the ego car)
+    speed, drift   m/s along the road and across it
+    heading        radians, 0 = along the road
+    swing          m, slow change of `along`; period 20 s
+    shape          what is drawn
+    """
+
+    kind: str
+    along: float
+    lateral: float
+    speed: float
+    drift: float
+    heading: float
+    shape: CarShape | Figure
+    swing_phase: float
+    swing: float = 0.0
+    follows: bool = False
+
+    def position(self, time_s: float, ego: Ego) -> tuple[float, float]:
+        """Along and lateral, metres, at a time."""
+        along = self.along + self.speed * time_s + self.swing * math.sin(0.314 * time_s + self.swing_phase)
+        if self.follows:
+            along += ego.along(time_s)
+        return along, self.lateral + self.drift * time_s
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,6 +93,8 @@ def populate(settings: DriveSettings, palette: Palette, rng: np.random.Generator
 
 @dataclass(frozen=True, eq=False)
 class _Maker:
+    """Draws the actors of a drive."""
+
     scene: str
     road: Road
     ego: Ego
@@ -85,37 +118,25 @@ class _Maker:
     def _travel(self) -> float:
         return self.ego.along(self.duration_s)
 
-    def _car(self, along: float, lateral: float, speed: float, heading: float = 0.0, **more: object) -> Actor:
-        large = self.rng.random() < float(more.pop("lorries", 0.09))  # type: ignore[arg-type]
+    def _car(self, along: float, lateral: float, speed: float, heading: float = 0.0, lorries: float = 0.09) -> Actor:
+        large = self.rng.random() < lorries
         shape = draw_lorry(self.rng, self.palette) if large else draw_car(self.rng, self.palette)
-        return self._actor("vehicle" if large else "car", along, lateral, speed, 0.0, heading, shape, **more)
+        kind = "vehicle" if large else "car"
+        return Actor(kind, along, lateral, speed, 0.0, heading, shape, self._phase())
 
-    def _person(self, along: float, lateral: float, speed: float, drift: float, **more: object) -> Actor:
+    def _person(self, along: float, lateral: float, speed: float, drift: float) -> Actor:
         pace = math.hypot(speed, drift)
         cycling = pace > 3.0
         figure = draw_figure(self.rng, self.palette, pace, cycling)
         heading = math.atan2(drift, speed) if pace > 0 else float(self.rng.uniform(-3.1, 3.1))
         kind = "cyclist" if cycling else "pedestrian"
-        return self._actor(kind, along, lateral, speed, drift, heading, figure, **more)
+        return Actor(kind, along, lateral, speed, drift, heading, figure, self._phase())
 
-    def _actor(
-        self,
-        kind: str,
-        along: float,
-        lateral: float,
-        speed: float,
-        drift: float,
-        heading: float,
-        shape: object,
-        swing: float = 0.0,
-        follows: bool = False,
-        start_s: float = -math.inf,
-        end_s: float = math.inf,
-    ) -> Actor:
-        phase = float(self.rng.uniform(0, 6.28))
-        return Actor(kind, along, lateral, speed, drift, heading, swing, phase, follows, start_s, end_s, shape)
+    def _phase(self) -> float:
+        return float(self.rng.uniform(0, 6.28))
 
     def _parked(self) -> list[Actor]:
+        """Cars along both kerbs, or across the pavement."""
         rng, actors = self.rng, []
         edge = self.road.half_width
         for side in (-1.0, 1.0):
@@ -134,18 +155,21 @@ class _Maker:
         return actors
 
     def _leaders(self) -> list[Actor]:
+        """Cars ahead in the ego car's lane."""
         rng, actors = self.rng, []
         chance = {"parked": 0.25, "road": 0.45, "traffic": 0.85, "crowd": 0.25, "mixed": 0.3}[self.scene]
         gap = 0.0
         while rng.random() < chance and gap < 90:
             gap += rng.uniform(9, 30) if self.scene != "crowd" else rng.uniform(20, 50)
             swing = min(0.2 * gap, 5.0) * rng.random()
-            actors.append(self._car(gap, self.ego.lateral + rng.normal(0, 0.15), 0.0, follows=True, swing=swing))
+            car = self._car(gap, self.ego.lateral + rng.normal(0, 0.15), 0.0)
+            actors.append(replace(car, follows=True, swing=swing))
             gap += 6.0
             chance *= 0.8
         return actors
 
     def _oncoming(self) -> list[Actor]:
+        """Cars on the other side, each lane at one speed so that none drives through another."""
         rng, actors = self.rng, []
         rate = {"parked": 0.03, "road": 0.16, "traffic": 0.12, "crowd": 0.04, "mixed": 0.05}[self.scene]
         rate *= rng.uniform(0.1, 1.7)
@@ -169,13 +193,14 @@ class _Maker:
         gap = rng.uniform(8, 30)
         while along < RANGE_M + reach:
             lateral = LANE_M * 0.5 + rng.normal(0, 0.15)
-            actors.append(
-                self._car(along, lateral, relative, follows=True, swing=swing * rng.uniform(0.9, 1.1), lorries=0.1)
-            )
+            reach_of_swing = swing * rng.uniform(0.9, 1.1)
+            car = self._car(along, lateral, relative, lorries=0.1)
+            actors.append(replace(car, follows=True, swing=reach_of_swing))
             along += 8.0 + swing + rng.exponential(gap)
         return actors
 
     def _pavement_people(self) -> list[Actor]:
+        """People who walk or stand on the pavements, and cyclists, alone or in pairs."""
         rng, actors = self.rng, []
         density = {"parked": 0.014, "road": 0.005, "traffic": 0.001, "crowd": 0.09, "mixed": 0.06}[self.scene]
         density *= rng.uniform(0.0, 2.0)

@@ -1,7 +1,7 @@
-"""The road, the ego car, the camera and the things that move.
+"""The road, the ego car and the camera.
 
-World frame: X to the right, Y up, Z forward along the road, metres; the ground is Y = 0. Angles are radians, 0 looks along
-+Z and positive turns to the right.
+World frame: X to the right, Y up, Z forward along the road, metres; the ground is Y = 0. Angles are radians; 0 looks
+along +Z, positive turns to the right.
 """
 
 import math
@@ -96,7 +96,12 @@ class Road:
     def centre(self, along: np.ndarray) -> np.ndarray:
         """X of the centre line at the given Z."""
         angle = (along * np.float32(2 * math.pi / self.wavelength)) + np.float32(self.phase)
-        return np.float32(self.amplitude) * np.sin(angle)
+        offset: np.ndarray = np.float32(self.amplitude) * np.sin(angle)
+        return offset
+
+    def centre_at(self, along: float) -> float:
+        """X of the centre line at one Z; in float32 like `centre`, so that things stand where the ground is painted."""
+        return float(self.centre(np.array(along, np.float32)))
 
     def heading(self, along: float) -> float:
         """Direction of the centre line at the given Z."""
@@ -106,7 +111,15 @@ class Road:
 
 @dataclass(frozen=True)
 class Ego:
-    """The car that carries the camera."""
+    """The car that carries the camera.
+
+    speed         m/s, mean
+    speed_swing   m/s, how much faster and slower it gets; at most `speed`
+    swing_period  s
+    swing_phase   radians
+    lateral       m from the centre line, positive to the right
+    bump_phase    radians, of the nodding and swaying on the road
+    """
 
     speed: float
     speed_swing: float
@@ -122,43 +135,10 @@ class Ego:
         return self.speed * time_s + swing
 
     def pose(self, time_s: float, road: Road) -> Pose:
+        """Where the camera is at a time."""
         along = self.along(time_s)
         shake = min(1.0, self.speed / 5.0)
         pitch = shake * 0.002 * (math.sin(7.3 * time_s + self.bump_phase) + 0.6 * math.sin(17.1 * time_s))
         sway = shake * 0.004 * math.sin(1.1 * time_s + self.bump_phase)
-        x = float(road.centre(np.float32(along))) + self.lateral + 0.15 * shake * math.sin(0.5 * time_s)
+        x = road.centre_at(along) + self.lateral + 0.15 * shake * math.sin(0.5 * time_s)
         return Pose(x, along, road.heading(along) + sway, pitch)
-
-
-@dataclass(frozen=True, eq=False)
-class Actor:
-    """One thing that may move. Everything is fixed at birth; where it is follows from the time.
-
-    kind           car | pedestrian | vehicle (lorry, bus) | cyclist; the last two are painted and belong to the ignore region
-    along, lateral m at time 0 (`follows`: along counts from the ego car)
-    speed, drift   m/s along the road and across it
-    heading        radians, 0 = along the road
-    swing          m, slow change of `along`; period 20 s
-    start_s, end_s the actor exists in this span
-    shape          what is drawn (shapes.CarShape or figures.Figure)
-    """
-
-    kind: str
-    along: float
-    lateral: float
-    speed: float
-    drift: float
-    heading: float
-    swing: float
-    swing_phase: float
-    follows: bool
-    start_s: float
-    end_s: float
-    shape: object
-
-    def position(self, time_s: float, ego: Ego) -> tuple[float, float]:
-        """Along and lateral, metres, at a time."""
-        along = self.along + self.speed * time_s + self.swing * math.sin(0.314 * time_s + self.swing_phase)
-        if self.follows:
-            along += ego.along(time_s)
-        return along, self.lateral + self.drift * time_s

@@ -27,6 +27,7 @@ from wsperception.data.drive.sequence import IGNORE, IGNORE_ID, Drive, DriveFram
 from wsperception.data.drive.settings import DriveSettings
 from wsperception.data.drive.silhouettes import SilhouetteDrive
 from wsperception.data.drive.world import Camera
+from wsperception.data.mots import find_sequences
 from wsperception.errors import InputError
 from wsperception.rle import encode_label_map
 
@@ -61,8 +62,8 @@ def write_drive(
 
     jobs         processes; a sequence is never divided
     bag          also write a rosbag2 folder per sequence (needs `rosbags`)
-    silhouettes  a MOTS text: its masks and ids, synthetic textures; length and image size are then the text's, and
-                 sequences differ in texture only
+    silhouettes  a MOTS text, or a folder of them: their masks and ids, synthetic textures. Length, image size and name
+                 are then the text's; of one text, `sequences` variants that differ in texture only
 
     Raises InputError where `out` exists, cannot be made or the disk is full. Everything is written to a hidden folder
     beside `out` and renamed at the end, so `out` is whole or absent.
@@ -71,10 +72,7 @@ def write_drive(
         raise InputError(f"{out}: already there; expected a folder that does not exist yet")
     if sequences < 1 or jobs < 1:
         raise InputError(f"drive: expected at least 1 sequence and 1 job, got {sequences} and {jobs}")
-    drives: dict[str, FrameStream] = {}
-    for number in range(sequences):
-        drive = SilhouetteDrive(settings, silhouettes, number) if silhouettes else Drive(settings, number)
-        drives[f"{number:04d}"] = drive
+    drives = _streams(settings, sequences, silhouettes)
     with _finished_folder(out) as folder:
         total = sum(drive.settings.frames for drive in drives.values())
         if jobs == 1 or len(drives) == 1:
@@ -84,6 +82,19 @@ def write_drive(
         lines = [f"{name} empty {0:06d} {drive.settings.frames - 1:06d}\n" for name, drive in drives.items()]
         (folder / "drive.seqmap").write_text("".join(lines))
     return list(drives)
+
+
+def _streams(settings: DriveSettings, sequences: int, silhouettes: Path | None) -> dict[str, FrameStream]:
+    if silhouettes is None:
+        return {f"{number:04d}": Drive(settings, number) for number in range(sequences)}
+    texts = find_sequences(silhouettes)
+    if sequences == 1:
+        return {name: SilhouetteDrive(settings, path, i) for i, (name, path) in enumerate(texts.items())}
+    return {
+        f"{name}-{number}": SilhouetteDrive(settings, path, number)
+        for name, path in texts.items()
+        for number in range(sequences)
+    }
 
 
 def drive_command(
