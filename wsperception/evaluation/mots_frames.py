@@ -98,8 +98,8 @@ def match(ious: np.ndarray, threshold: float) -> tuple[np.ndarray, np.ndarray]:
 def _append(
     frames: ClassFrames, truth: list[MotsObject], prediction: list[MotsObject], ignore: list[MotsObject]
 ) -> None:
-    # Ignore regions are for predictions without a partner. No other is dropped here: with an IoU of at least 1/2, at least
-    # half of a prediction lies in its ground truth object, which is disjoint from the regions.
+    # Ignore regions are for predictions without a partner. No other is dropped here: with an IoU of at least 1/2, at
+    # least half of a prediction lies in its ground truth object, which is disjoint from the regions.
     dropped = _shares_inside(prediction, ignore) > IGNORED_SHARE + EPSILON  # (P,)
     predicted_ids = np.array([entry.track_id for entry in prediction], np.int64)
     frames.truth_ids.append(np.array([entry.track_id for entry in truth], np.int64))
