@@ -10,6 +10,10 @@ GROUND_M = 0.03
 GROUND_HALF_M, GROUND_LENGTH_M = 14.0, 60.0
 
 
+def _float32(colour: np.ndarray) -> np.ndarray:
+    return colour.astype(np.float32)
+
+
 def draw_ground(
     rng: np.random.Generator,
     palette: Palette,
@@ -43,7 +47,7 @@ def draw_ground(
     )
     ground = colours[kind][None] * light[..., None]
     _paving_joints(ground, kind, half_width, across)
-    paint = np.float32(jittered((205, 205, 198), rng, 0.08))
+    paint = _float32(jittered((205, 205, 198), rng, 0.08))
     worn = np.clip(0.75 + 0.25 * grain, 0.2, 0.95)[..., None]
     along = (np.arange(rows) + 0.5) * GROUND_M
     for mark, dashed in _marks(lanes, lane_m, half_width):
@@ -94,16 +98,16 @@ def _marks(lanes: int, lane_m: float, half_width: float) -> list[tuple[float, bo
 
 
 def draw_sky(rng: np.random.Generator, palette: Palette, width: int, height: int) -> tuple[np.ndarray, np.ndarray]:
-    """A panorama (h, w, 3) uint8 whose last row is the horizon, and its semantic classes (0 sky, 1 building, 2 trees)."""
+    """A panorama (h, w, 3) uint8 whose last row is the horizon, and its classes (h, w): 0 sky, 1 building, 2 trees."""
     rise = np.linspace(1, 0, height, dtype=np.float32)[:, None, None]
     cloudy = rng.random() < 0.5
-    top = np.float32(jittered((182, 188, 196) if cloudy else (108, 148, 200), rng, 0.12))
-    low = np.float32(jittered((214, 216, 218) if cloudy else (196, 212, 228), rng, 0.08))
+    top = _float32(jittered((182, 188, 196) if cloudy else (108, 148, 200), rng, 0.12))
+    low = _float32(jittered((214, 216, 218) if cloudy else (196, 212, 228), rng, 0.08))
     sky = low + (top - low) * rise
     cloud = np.clip(noise(rng, height, width, 32, 0.62) * (0.5 if cloudy else 0.9) - (0.0 if cloudy else 0.4), 0, 1)
-    sky = sky + (np.float32((236, 236, 238)) - sky) * (0.75 * cloud[..., None])
+    sky = sky + (np.array((236, 236, 238), np.float32) - sky) * (0.75 * cloud[..., None])
     picture, kind = clipped(sky), np.zeros((height, width), np.uint8)
-    haze = np.float32((176, 186, 196))
+    haze = np.array((176, 186, 196), np.float32)
     for layer in range(3):
         houses = layer == 1 and rng.random() < 0.7
         if houses:

@@ -80,7 +80,7 @@ class Painter:
         return Painted(canvas, actors, np.array(extents, np.float32).reshape(-1, 4), np.array(areas, np.int64))
 
     def _far_to_near(self, present: list[Present], pose: Pose) -> list[tuple[float, Present | Wall | Standing]]:
-        """What may be in the image, with its depth. A wall counts by its far end: all that stands before it is nearer."""
+        """What may be in the image, with its depth. A wall counts by its far end: what stands before it is nearer."""
         street = self._street
         # A first cut along the road keeps the cost of a frame free of the length of the drive.
         low, high = pose.z - BEHIND_M - 20.0, pose.z + RANGE_M + BEYOND_M + 20.0

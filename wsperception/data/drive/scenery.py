@@ -149,7 +149,7 @@ def draw_tree(rng: np.random.Generator, palette: Palette) -> Sprite:
     leaves = 1.0 - distance + 0.22 * coarse + 0.25 * fine
     crown = np.clip(leaves * 4, 0, 1)
     lit = 1.0 + 0.26 * fine + 0.2 * coarse + 0.35 * (middle - y) + 0.2 * (0.5 - x)
-    colour = np.float32(palette.leaves[rng.integers(4)]) * lit[..., None]
+    colour = np.array(palette.leaves[rng.integers(4)], np.float32) * lit[..., None]
     trunk = (np.abs(x - 0.5 - 0.02 * np.sin(9 * y)) < 0.022) & (y > middle)
     wood = np.float32(jittered((78, 66, 54), rng, 0.2)) * (1 + 0.15 * fine[..., None])
     colour = np.where((trunk & (crown < 0.6))[..., None], wood, colour)
@@ -165,7 +165,7 @@ def draw_bush(rng: np.random.Generator, palette: Palette) -> Sprite:
     distance = ((x / columns - 0.5) / 0.46) ** 2 + ((1 - y / rows) / 0.92) ** 2
     alpha = np.clip((1 - distance + 0.25 * fine) * 5, 0, 1)
     lit = 1.05 + 0.25 * fine - 0.4 * (y / rows - 0.5)
-    colour = np.float32(palette.leaves[rng.integers(4)]) * lit[..., None]
+    colour = np.array(palette.leaves[rng.integers(4)], np.float32) * lit[..., None]
     return _sprite(colour, alpha, (float(rng.uniform(1.2, 4.0)), float(rng.uniform(0.8, 1.9))), "vegetation")
 
 

@@ -57,7 +57,7 @@ class DriveFrame:
     @property
     def ignore_mask(self) -> np.ndarray:
         """(H, W) bool: pixels that count neither for nor against (class 10)."""
-        return self.object_ids == IGNORE_ID
+        return np.asarray(self.object_ids == IGNORE_ID)
 
 
 class Drive:
@@ -111,13 +111,13 @@ class _Names:
         if id(actor) not in self._ids:
             if len(self._ids) >= MOST_OBJECTS:
                 return IGNORE_ID
-            # Instance numbers are shared by the classes, so that label_02, which has no class in its ids, is unambiguous.
+            # The classes share the instance numbers: label_02 gives the instance alone.
             self._ids[id(actor)] = number * 1000 + len(self._ids) + 1
         return self._ids[id(actor)]
 
 
 def _smallest_height(kind: str, draw: float) -> float:
-    """Pixels, at KITTI's width, from which KITTI MOTS annotates: 20 for one car in ten, 39 for one pedestrian in ten."""
+    """Pixels at KITTI's width. KITTI MOTS has one car in ten below 20 pixels, one pedestrian in ten below 39."""
     return 22.0 + 22.0 * draw if kind == "pedestrian" else 15.0 + 11.0 * draw
 
 
@@ -136,7 +136,7 @@ def far_zone(world: World, pose: Pose, camera: Camera, shape: np.ndarray) -> np.
     points = project(pose.to_camera(corners, camera), camera, pose)
     height, width = camera.size
     box = np.concatenate([np.floor(points[0]), np.ceil(points[1])])
-    return np.clip(box, 0, (width, height, width, height)).astype(np.float32)
+    return np.asarray(np.clip(box, 0, (width, height, width, height)), np.float32)
 
 
 def _frame(

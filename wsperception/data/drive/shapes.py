@@ -223,7 +223,7 @@ def _panes(side: np.ndarray) -> list[Face]:
     def corner(share: float, height: float) -> np.ndarray:
         low = bottom[0] + share * (bottom[1] - bottom[0])
         high = top[0] + share * (top[1] - top[0])
-        return low + height * (high - low)
+        return np.asarray(low + height * (high - low))
 
     panes: list[Face] = []
     for start, stop in ((0.07, 0.27), (0.31, 0.60), (0.64, 0.93)):
@@ -234,7 +234,7 @@ def _panes(side: np.ndarray) -> list[Face]:
 
 def _inset(outline: np.ndarray, share: float) -> np.ndarray:
     middle = outline.mean(axis=0)
-    return outline + share * 2 * (middle - outline)
+    return np.asarray(outline + share * 2 * (middle - outline))
 
 
 def _circle(x: float, radius: float, side: float, up: float) -> np.ndarray:

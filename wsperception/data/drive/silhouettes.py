@@ -121,7 +121,7 @@ def _view(shape: CarShape | Figure, turn: float, time_s: float) -> np.ndarray:
     labels = cv2.distanceTransformWithLabels(free, cv2.DIST_L2, 3, labelType=cv2.DIST_LABEL_PIXEL)[1]
     colours = np.zeros((int(labels.max()) + 1, 3), np.uint8)
     colours[labels[patch.mask]] = patch.rgba[..., :3][patch.mask]
-    return colours[labels]
+    return np.asarray(colours[labels])
 
 
 def _fill(canvas: Canvas, ids: np.ndarray, entry: MotsObject, body: _Body, time_s: float) -> None:

@@ -100,7 +100,7 @@ def textured(
 
 def clipped(field: np.ndarray) -> np.ndarray:
     """The field as uint8, cut to 0 to 255."""
-    return np.clip(field, 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(field, 0, 255), np.uint8)
 
 
 def skin_colour(rng: np.random.Generator) -> np.ndarray:
