@@ -92,6 +92,15 @@ def test_an_interrupted_second_writing_leaves_one_that_is_refused(folder, tmp_pa
     assert os.listdir(folder.parent) == ["tiny"]
 
 
+def test_a_place_that_cannot_hold_a_bundle(tmp_path):
+    onnx = tmp_path / "m.onnx"
+    onnx.write_bytes(b"network")
+    for folder in (onnx / "bundle", onnx):
+        with pytest.raises(InputError, match=f"^{folder}: cannot write the bundle: "):
+            write_bundle(folder, onnx, DESCRIPTION)
+    assert os.listdir(tmp_path) == ["m.onnx"]
+
+
 def test_missing_onnx_to_write(tmp_path):
     with pytest.raises(InputError, match=r"cannot write the bundle: .*none.onnx"):
         write_bundle(tmp_path / "a", tmp_path / "none.onnx", DESCRIPTION)

@@ -125,8 +125,11 @@ def write_bundle(folder: Path, onnx_path: Path, bundle: ModelBundle) -> ModelBun
     A new folder appears in one piece. In an old one (whose other files stay) bundle.json is replaced last, so that an
     interruption leaves a bundle that is refused for its hash, never one that runs with wrong settings.
     """
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        scratch = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    except OSError as error:
+        raise InputError(f"{folder}: cannot write the bundle: {error}") from None
     try:
         scratch.chmod(0o755)
         shutil.copyfile(onnx_path, scratch / "model.onnx")

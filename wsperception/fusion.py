@@ -50,18 +50,20 @@ def fuse(instances: Instances, settings: FusionSettings) -> Fused:
     WSMOTS needs non-overlapping masks and is silent on how; this is TrackR-CNN's strategy "score".
     """
     ids = np.zeros(instances.image_size, np.uint16)
+    free = np.ones(instances.image_size, bool)
     kept: list[int] = []
     for row in np.argsort(-instances.scores, kind="stable"):
         top, left, mask = _mask_crop(instances, row, settings)
-        crop = ids[top : top + mask.shape[0], left : left + mask.shape[1]]
-        own = mask & (crop == 0)
+        crop = np.s_[top : top + mask.shape[0], left : left + mask.shape[1]]
+        own = mask & free[crop]
         area = np.count_nonzero(own)
         if area < settings.min_area:
             continue
         if settings.min_visible > 0.0 and area < settings.min_visible * np.count_nonzero(mask):
             continue
         kept.append(int(row))
-        np.copyto(crop, np.uint16(len(kept)), where=own)
+        free[crop] ^= own
+        ids[crop] += own * np.uint16(len(kept))  # half the time of a masked assignment, or less
     rows = np.array(kept, np.int32)
     segments = SegmentMap(
         ids,
@@ -85,10 +87,8 @@ def sample_grid(grid: np.ndarray, extent: np.ndarray, x: np.ndarray, y: np.ndarr
     """
     columns = _weights(x, float(extent[0]), float(extent[2]), grid.shape[1])  # (w, M)
     lines = _weights(y, float(extent[1]), float(extent[3]), grid.shape[0])  # (h, M)
-    # Two small matrix products are twice as fast as gathering four neighbours, and unlike OpenCV's remap they are
-    # exact, not rounded to 1/32 of a cell.
-    values: np.ndarray = lines @ (grid @ columns.T)
-    return values
+    # Two matrix products take a quarter of the time of gathering neighbours. OpenCV's remap rounds to 1/32 of a cell.
+    return _product(lines, _product(columns, grid.T).T)
 
 
 def _mask_crop(instances: Instances, row: int, settings: FusionSettings) -> tuple[int, int, np.ndarray]:
@@ -108,4 +108,23 @@ def _mask_crop(instances: Instances, row: int, settings: FusionSettings) -> tupl
 def _weights(points: np.ndarray, low: float, high: float, cells: int) -> np.ndarray:
     """Share (P, M) float32 that each of `cells` M over [low, high) has in the value at each of `points` (P,)."""
     position = np.clip((points - low) * (cells / (high - low)) - 0.5, 0.0, cells - 1.0)
-    return np.maximum(1.0 - np.abs(position[:, None] - np.arange(cells)), 0.0, dtype=np.float32)
+    lower = position.astype(np.intp)
+    share = (position - lower).astype(np.float32)  # of the next cell
+    weights = np.zeros((len(points), cells), np.float32)
+    rows = np.arange(len(points))
+    weights[rows, np.minimum(lower + 1, cells - 1)] = share
+    weights[rows, lower] = 1.0 - share
+    return weights
+
+
+def _product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """a (P, M) @ b (M, Q), float32, in pieces that BLAS does not give to threads.
+
+    OpenBLAS starts threads above 2**18 multiplications. They wait for each other in a loop: on a machine whose cores
+    have other work, fusing 20 objects took 430 ms instead of 3.
+    """
+    product = np.empty((len(a), b.shape[1]), np.float32)
+    step = max(1, 2**17 // max(1, b.size))
+    for start in range(0, len(a), step):
+        np.matmul(a[start : start + step], b, out=product[start : start + step])
+    return product

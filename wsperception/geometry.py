@@ -17,7 +17,7 @@ def box_iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
     Returns (N, M) float32 in [0, 1]; 0 for a pair of empty boxes. Empty input gives shape (N, M) all the same.
     """
-    # One axis at a time: a (N, M, 2) array of corners took twice as long at 300 x 300.
+    # One axis at a time: with an (N, M, 2) array of corners 300 x 300 boxes took 20 times as long.
     a, b = a.astype(np.float32, copy=False), b.astype(np.float32, copy=False)
     width = np.minimum(a[:, None, 2], b[None, :, 2]) - np.maximum(a[:, None, 0], b[None, :, 0])  # (N, M)
     height = np.minimum(a[:, None, 3], b[None, :, 3]) - np.maximum(a[:, None, 1], b[None, :, 1])  # (N, M)
@@ -65,7 +65,7 @@ def tight_boxes(label_map: np.ndarray, rows: int) -> np.ndarray:
     if label_map.size == 0:
         return boxes
     # Work on runs (pieces of a line with one label), a few thousand numbers instead of half a million pixels:
-    # 0.3 ms at 375x1242, where scipy.ndimage.find_objects takes 0.9 ms and np.minimum.at 20 ms.
+    # 0.3 ms at 375x1242 with 20 objects, where scipy.ndimage.find_objects takes 0.9 ms and np.minimum.at 12 ms.
     height, width = label_map.shape
     flat = label_map.ravel()
     starts = np.union1d(np.flatnonzero(flat[1:] != flat[:-1]) + 1, np.arange(height) * width)

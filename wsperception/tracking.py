@@ -142,7 +142,8 @@ def similarity(tracks: Tracks, detections: Instances) -> np.ndarray:
     WSMOTS Eq. 3: IoU of the boxes times d(a, a'), the cosine of the embeddings. Deviation: a negative cosine counts as
     0, so that an unlike pair is not matched because its boxes do not overlap either.
     """
-    cosine = np.clip(tracks.embeddings @ detections.embeddings.T, 0.0, 1.0)  # (T, N)
+    # Not `@`: BLAS would start threads, which wait for each other on a busy machine (300 x 300: 22 ms instead of 0.4).
+    cosine = np.clip(np.einsum("td,nd->tn", tracks.embeddings, detections.embeddings), 0.0, 1.0)  # (T, N)
     same_class = tracks.class_ids[:, None] == detections.class_ids[None, :]
     sim: np.ndarray = box_iou(tracks.boxes, detections.boxes) * cosine * same_class
     return sim
@@ -163,7 +164,7 @@ def assign(sim: np.ndarray, min_similarity: float) -> tuple[np.ndarray, np.ndarr
     if len(lines) == 0:
         return lines, columns
     # A forbidden pair is priced exactly at the limit, as no pair at all would be. A huge price would make the solver
-    # spoil a good pair merely to refuse one pair fewer. Gating in lap itself (cost_limit) is 30 times slower.
+    # spoil a good pair merely to refuse one pair fewer. Gating in lap itself (cost_limit) took 60 times as long.
     candidates = sim[np.ix_(lines, columns)].astype(np.float64)
     cost = candidates.max() - np.maximum(candidates, min_similarity)
     matched, _ = lap.lapjv(cost, extend_cost=True, return_cost=False)
