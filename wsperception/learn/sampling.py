@@ -14,7 +14,7 @@ def match(candidates: Tensor, boxes: Tensor, positive_iou: float, negative_iou: 
     A candidate takes the box of highest IoU >= positive_iou. With `best_always`, the candidates of highest IoU with
     a box take it however low that is (but not at 0), as region proposal networks do. No boxes: all BACKGROUND.
     """
-    if len(boxes) == 0:
+    if len(boxes) == 0 or len(candidates) == 0:
         return candidates.new_full((len(candidates),), BACKGROUND, dtype=torch.int64)
     overlap = box_iou(boxes, candidates)  # (N, A)
     best, matched = overlap.max(dim=0)

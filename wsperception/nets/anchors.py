@@ -14,22 +14,27 @@ def level_anchors(height: int, width: int, stride: int, scale: float, ratios: tu
     One per ratio (height over width) of side `scale * stride`, about every cell's centre; cells in row-major order,
     ratios innermost, as RPN heads lay out their channels.
     """
-    ratio = torch.tensor(ratios, dtype=torch.float32)
-    half_h, half_w = scale * stride * ratio.sqrt() / 2, scale * stride / ratio.sqrt() / 2  # (A,)
-    shapes = torch.stack([-half_w, -half_h, half_w, half_h], dim=1)  # (A, 4)
-    y = (torch.arange(height, dtype=torch.float32) + 0.5) * stride
-    x = (torch.arange(width, dtype=torch.float32) + 0.5) * stride
-    grid_y, grid_x = torch.meshgrid(y, x, indexing="ij")
-    centres = torch.stack([grid_x, grid_y, grid_x, grid_y], dim=2).reshape(-1, 1, 4)
-    return (centres + shapes).reshape(-1, 4)
+    return _placed(_shapes(scale * stride, ratios), height, width, stride, 0.5)
 
 
 def corner_anchors(height: int, width: int, stride: int, scale: float, ratios: tuple[float, ...]) -> Tensor:
     """Anchors about every cell's corner with sides rounded to even pixels: what torchvision's COCO weights expect."""
-    anchors = level_anchors(height, width, stride, scale, ratios).reshape(-1, len(ratios), 4)
-    half = ((anchors[..., 2:] - anchors[..., :2]) / 2).round()
-    centre = (anchors[..., 2:] + anchors[..., :2]) / 2 - stride / 2
-    return torch.cat([centre - half, centre + half], dim=2).reshape(-1, 4)
+    return _placed(_shapes(scale * stride, ratios).round(), height, width, stride, 0.0)
+
+
+def _shapes(side: float, ratios: tuple[float, ...]) -> Tensor:
+    """Anchors (A, 4) about the origin."""
+    ratio = torch.tensor(ratios, dtype=torch.float32).sqrt()
+    half_h, half_w = side * ratio / 2, side / ratio / 2  # (A,)
+    return torch.stack([-half_w, -half_h, half_w, half_h], dim=1)
+
+
+def _placed(shapes: Tensor, height: int, width: int, stride: int, offset: float) -> Tensor:
+    y = (torch.arange(height, dtype=torch.float32) + offset) * stride
+    x = (torch.arange(width, dtype=torch.float32) + offset) * stride
+    grid_y, grid_x = torch.meshgrid(y, x, indexing="ij")
+    centres = torch.stack([grid_x, grid_y, grid_x, grid_y], dim=2).reshape(-1, 1, 4)
+    return (centres + shapes).reshape(-1, 4)
 
 
 def encode(boxes: Tensor, references: Tensor, weights: tuple[float, float, float, float]) -> Tensor:

@@ -114,10 +114,9 @@ def pooled_by_mask(features: Tensor, masks: Tensor) -> Tensor:
     Differentiable in the masks, as training masks through the tracking loss needs (WSMOTS section 3.1); an empty mask
     gives zeros.
     """
-    weights = functional.avg_pool2d(masks.float().unsqueeze(1), 2)  # (R, 1, S, S)
+    weights = functional.avg_pool2d(masks.unsqueeze(1), 2)  # (R, 1, S, S)
     total = weights.sum(dim=(2, 3))  # (R, 1)
-    pooled: Tensor = (features.float() * weights).sum(dim=(2, 3)) / (total + 1e-4)
-    return pooled.to(features.dtype)
+    return (features * weights).sum(dim=(2, 3)) / (total + 1e-4)
 
 
 def mask_boxes(boxes: Tensor, context: float) -> Tensor:
