@@ -3,7 +3,7 @@
 import os
 import random
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -65,24 +65,44 @@ def peer() -> Iterator[Any]:
     made.close()
 
 
-@pytest.fixture
-def start_node(tmp_path: Path) -> Iterator[Callable[..., Any]]:
-    """Starts processes of the ROS layer; ends them after the test, and shows their logs where it failed."""
-    from ros_peer import NodeProcess
+class Starter:
+    """Starts processes of the ROS layer; `end` ends them and shows what they logged."""
 
-    started: list[NodeProcess] = []
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.started: list[Any] = []
 
-    def start(
+    def __call__(
+        self,
         parameters: dict[str, Any],
         arguments: list[str] | None = None,
         module: str = "wsperception.ros.perception_node",
-    ) -> NodeProcess:
-        folder = tmp_path / f"process-{len(started)}"
-        folder.mkdir()
-        started.append(NodeProcess(module, parameters, folder, arguments or []))
-        return started[-1]
+        **environment: str,
+    ) -> Any:
+        from ros_peer import NodeProcess
 
-    yield start
-    for process in started:
-        process.stop()
-        sys.stdout.write(f"--- {process.log_path.name}\n{process.log}\n")
+        folder = self.folder / f"process-{len(self.started)}"
+        folder.mkdir()
+        self.started.append(NodeProcess(module, parameters, folder, arguments or [], environment))
+        return self.started[-1]
+
+    def end(self) -> None:
+        for process in self.started:
+            process.stop()
+            sys.stdout.write(f"--- {process.log_path.name}\n{process.log}\n")
+
+
+@pytest.fixture
+def start_node(tmp_path: Path) -> Iterator[Starter]:
+    """For a test that needs processes of its own."""
+    starter = Starter(tmp_path)
+    yield starter
+    starter.end()
+
+
+@pytest.fixture(scope="module")
+def start_shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Starter]:
+    """For the tests of a file that can share a process."""
+    starter = Starter(tmp_path_factory.mktemp("shared"))
+    yield starter
+    starter.end()

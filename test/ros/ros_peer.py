@@ -1,5 +1,6 @@
 """The other side of the topics: a node in the test's process, and processes of the ROS layer to talk to."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -18,23 +19,41 @@ from rclpy.node import Node
 from rclpy.qos import QoSProfile
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
-from vision_msgs.msg import Detection2DArray, LabelInfo
+from toy_model import HEIGHT, WIDTH
+from vision_msgs.msg import Detection2DArray
 
+from wsperception.data.image_encodings import pixel_view
 from wsperception.ros import messages, qos
 
 REPOSITORY = Path(__file__).parents[2]
 WAIT_S = 15.0
+PROBE = "probe"
+"""frame_id of images that only find out whether results arrive."""
 
 
 class NodeProcess:
     """A module of the ROS layer in a process of its own, with what it logs."""
 
-    def __init__(self, module: str, parameters: dict[str, Any], folder: Path, arguments: list[str]) -> None:
+    def __init__(
+        self,
+        module: str,
+        parameters: dict[str, Any],
+        folder: Path,
+        arguments: list[str],
+        environment: dict[str, str],
+    ) -> None:
         self.log_path = folder / f"{module.rsplit('.', 1)[-1]}.log"
         options = [option for name, value in parameters.items() for option in ("-p", f"{name}:={as_yaml(value)}")]
-        command = [sys.executable, "-m", module, "--ros-args", *options, *arguments]
+        runnable = [module] if module.endswith(".py") else ["-m", module]
+        command = [sys.executable, *runnable, "--ros-args", *options, *arguments]
         with self.log_path.open("w") as log:
-            self.process = subprocess.Popen(command, cwd=REPOSITORY, stdout=log, stderr=subprocess.STDOUT)
+            self.process = subprocess.Popen(
+                command,
+                cwd=REPOSITORY,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, "PYTHONPATH": str(REPOSITORY), **environment},
+            )
 
     @property
     def log(self) -> str:
@@ -61,8 +80,23 @@ def as_yaml(value: Any) -> str:
 class Received:
     """What arrived on one topic, oldest first."""
 
-    def __init__(self) -> None:
+    def __init__(self, peer: "Peer", kind: Any, topic: str, profile: QoSProfile) -> None:
         self.messages: list[Any] = []
+        self.is_probed = False
+        self.subscription = peer.node.create_subscription(kind, topic, self._take, profile)
+
+    def _take(self, message: Any) -> None:
+        if getattr(getattr(message, "header", None), "frame_id", "") == PROBE:
+            self.is_probed = True
+        else:
+            self.messages.append(message)
+
+    def stop(self, peer: "Peer") -> None:
+        """Listens no more, and waits until the publishers know."""
+        topic = self.subscription.topic_name
+        before = peer.node.count_subscribers(topic)
+        peer.node.destroy_subscription(self.subscription)
+        peer.until(lambda: peer.node.count_subscribers(topic) < before, f"the end of a subscription of {topic}")
 
     def __len__(self) -> int:
         return len(self.messages)
@@ -101,10 +135,9 @@ class Peer:
 
     def listen(self, kind: Any, topic: str, profile: QoSProfile | None = None, match: bool = True) -> Received:
         """Everything that arrives on `topic` from now on, after its publisher is found."""
-        received = Received()
-        subscription = self.node.create_subscription(kind, topic, received.messages.append, profile or qos.output())
+        received = Received(self, kind, topic, profile or qos.output())
         if match:
-            self.until(lambda: subscription.handle and self.node.count_publishers(topic) > 0, f"a publisher of {topic}")
+            self.until(lambda: self.node.count_publishers(topic) > 0, f"a publisher of {topic}")
         return received
 
     def publisher(self, kind: Any, topic: str, profile: QoSProfile | None = None, match: bool = True) -> Any:
@@ -113,6 +146,20 @@ class Peer:
         if match:
             self.until(lambda: publisher.get_subscription_count() > 0, f"a subscription of {topic}")
         return publisher
+
+    def connect(self, camera: Any, *received: Received) -> None:
+        """Sends empty images until a result arrives on each topic.
+
+        That an endpoint is in the graph says nothing about whether the other side has matched it yet; what is sent in
+        between is lost. Probes show no object and their stamps are early, so that they leave no trace in the tracker.
+        """
+        deadline = time.monotonic() + WAIT_S
+        stamp_ns = 1
+        while not all(entry.is_probed for entry in received):
+            assert time.monotonic() < deadline, f"no result of any image arrived within {WAIT_S:.0f} s"
+            camera.publish(image(np.full((HEIGHT, WIDTH, 3), 90, np.uint8), stamp_ns, PROBE))
+            stamp_ns += 1
+            self.spin(0.05)
 
     def call(self, kind: Any, name: str, request: Any) -> Any:
         """The response of a service."""
@@ -139,11 +186,30 @@ class Peer:
 class Results:
     """A camera's outputs, all of them."""
 
-    def __init__(self, peer: Peer, prefix: str = "/perception/") -> None:
+    def __init__(self, peer: Peer, camera: Any, prefix: str = "/perception/", *others: Received) -> None:
         self.detections = peer.listen(Detection2DArray, f"{prefix}detections")
         self.ids = peer.listen(Image, f"{prefix}instance_ids")
-        self.label_info = peer.listen(LabelInfo, f"{prefix}label_info", qos.latched())
         self.diagnostics = peer.listen(DiagnosticArray, "/diagnostics")
+        peer.connect(camera, self.detections, self.ids, *others)
+
+    def until(self, peer: Peer, count: int) -> None:
+        """Waits for `count` frames of detections and ids."""
+        peer.until(lambda: len(self.detections) >= count and len(self.ids) >= count, f"{count} frames of results")
+
+    def status(self, name: str) -> Any:
+        """The newest status whose name ends with ": <name>"; None where there is none yet."""
+        found = [
+            status
+            for message in self.diagnostics.messages
+            for status in message.status
+            if status.name.endswith(f": {name}")
+        ]
+        return found[-1] if found else None
+
+    def value(self, name: str, key: str) -> str:
+        """One of its values; "" where it is not there."""
+        status = self.status(name)
+        return next((pair.value for pair in status.values if pair.key == key), "") if status is not None else ""
 
 
 def header(stamp_ns: int, frame_id: str = "camera_left") -> Header:
@@ -153,6 +219,13 @@ def header(stamp_ns: int, frame_id: str = "camera_left") -> Header:
     return made
 
 
-def image(pixels: np.ndarray, stamp_ns: int, frame_id: str = "camera_left") -> Image:
+def image(picture: np.ndarray, stamp_ns: int, frame_id: str = "camera_left") -> Image:
     """bgr8 message of an RGB picture."""
-    return messages.to_bgr8(np.ascontiguousarray(pixels), header(stamp_ns, frame_id))
+    return messages.to_bgr8(np.ascontiguousarray(picture), header(stamp_ns, frame_id))
+
+
+def pixels(message: Image) -> np.ndarray:
+    """A message's own samples, unconverted."""
+    return pixel_view(
+        message.encoding, message.height, message.width, message.step, message.data, bool(message.is_bigendian)
+    )

@@ -16,7 +16,9 @@ HEIGHT, WIDTH = 48, 80
 RED, GREEN = (255, 0, 0), (0, 255, 0)
 
 
-def write_toy_bundle(folder: Path, classes: tuple[str, ...] = ("car", "pedestrian"), stuff: tuple[str, ...] = ()) -> Path:
+def write_toy_bundle(
+    folder: Path, classes: tuple[str, ...] = ("car", "pedestrian"), stuff: tuple[str, ...] = ()
+) -> Path:
     """A bundle that finds the pure red pixels as a car (score 0.95) and the pure green ones as a pedestrian (0.92).
 
     Each is one object, whose box is tight around its pixels and whose mask is the whole box.

@@ -84,6 +84,11 @@ class Camera:
             drawn = draw_overlay(result.frame.image, segments, self._labels)
             self._overlay.publish(messages.to_bgr8(drawn, header))
 
+    @property
+    def can_publish(self) -> bool:
+        """False once the context has been shut down under the node."""
+        return bool(self._node.context.ok())
+
     def publish_label_info(self, threshold: float, header: Header) -> None:
         """Says once what the class numbers mean; whoever comes later gets it too."""
         self._label_info.publish(messages.to_label_info(self._labels, threshold, header))

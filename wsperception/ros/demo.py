@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from wsperception.bundle import read_bundle
+from wsperception.data.sources import open_source
 from wsperception.errors import InputError
 
 STOP_S = 20.0
@@ -35,15 +37,18 @@ class LiveReport:
     latency_ms: Mapping[str, float]
 
 
-def live_demo(bag: Path, bundle: Path, out: Path, *, rate: float = 1.0, timeout_s: float = 600.0) -> LiveReport:
+def live_demo(bag: Path, bundle: str | Path, out: Path, *, rate: float = 1.0, timeout_s: float = 600.0) -> LiveReport:
     """Plays `bag` at `rate` times its speed to the node with model `bundle`, and records what it publishes in `out`.
 
     bag        what `wsperception track` reads: rosbag2, KITTI sequence, folder, video
+    bundle     folder or name
     timeout_s  the whole replay must end in this time
 
-    Discovery stays on this machine and a random domain keeps strangers out. Raises InputError where the node or the
-    player cannot do its part, with the last line it said.
+    Discovery stays on this machine and a random domain keeps strangers out. Raises InputError where `bag` or `bundle`
+    is wrong, and where a process cannot do its part, with the last line it said.
     """
+    open_source(bag)
+    model = read_bundle(bundle).folder.resolve()
     sequence = bag.resolve().name
     out.mkdir(parents=True, exist_ok=True)
     published = out / f"{sequence}.published.csv"
@@ -60,7 +65,7 @@ def live_demo(bag: Path, bundle: Path, out: Path, *, rate: float = 1.0, timeout_
         return started[-1]
 
     try:
-        node = start("perception_node", {"model": str(bundle.resolve()), "use_sim_time": True})
+        node = start("perception_node", {"model": str(model), "use_sim_time": True})
         outputs = [f"{topic}:=/perception/{topic}" for topic in ("detections", "instance_ids", "label_info")]
         recording = {"out": str(out), "sequence": sequence, "published": str(published)}
         recorder = start("recorder", recording, *outputs)

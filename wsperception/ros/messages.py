@@ -6,6 +6,7 @@ are in the pixels of the input image.
 
 import array
 import sys
+from typing import TypeAlias
 
 import cv2
 import numpy as np
@@ -31,7 +32,7 @@ from wsperception.types import VOID, Frame, LabelSpace, SegmentMap
 UNLABELLED = 255
 """Value of void pixels in the semantic image."""
 
-ImageMessage = Image | CompressedImage
+ImageMessage: TypeAlias = Image | CompressedImage
 
 
 def to_frame(message: ImageMessage, source: str, index: int) -> Frame:

@@ -3,14 +3,14 @@
 import contextlib
 import sys
 import time
-from collections.abc import Callable
+import traceback
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.clock import Clock, ClockType
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
 from std_msgs.msg import Header
@@ -25,7 +25,7 @@ from wsperception.ros.camera import Camera
 from wsperception.ros.inbox import Arrival
 from wsperception.ros.interfaces import require_vision_msgs
 from wsperception.ros.parameters import DiagnosticSettings, NodeSettings
-from wsperception.ros.process import run_node
+from wsperception.ros.process import Spinner, run_node
 from wsperception.ros.worker import Worker
 from wsperception.types import Frame
 
@@ -36,7 +36,7 @@ PIPELINE, DIAGNOSTICS = "pipeline.", "diagnostics."
 class PerceptionNode(LifecycleNode):
     """Configure loads, activate subscribes, deactivate stops, cleanup gives the memory back.
 
-    `failed` is True once the worker has died of a defect; the context is then shut down.
+    `failed` is True once the worker has died of a defect; whoever spins the node should then end the process.
     """
 
     def __init__(self, name: str = "perception", **options: Any) -> None:
@@ -66,7 +66,8 @@ class PerceptionNode(LifecycleNode):
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         try:
-            self._load()
+            with self._telling_defects():
+                self._load()
         except InputError as error:
             self.get_logger().error(f"cannot configure: {error}")
             self._unload()
@@ -74,6 +75,10 @@ class PerceptionNode(LifecycleNode):
         return super().on_configure(state)
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        with self._telling_defects():
+            return self._start(state)
+
+    def _start(self, state: LifecycleState) -> TransitionCallbackReturn:
         assert self._pipeline is not None
         verdict = super().on_activate(state)
         window_s = self._settings.batch_window_ms / 1e3
@@ -106,6 +111,15 @@ class PerceptionNode(LifecycleNode):
     def close(self) -> None:
         """Stops the worker and gives the engine back; for the end of the process."""
         self._unload()
+
+    @contextlib.contextmanager
+    def _telling_defects(self) -> Iterator[None]:
+        """rclpy turns whatever a transition raises into a failure without a word; here it is logged on its way."""
+        try:
+            yield
+        finally:
+            if sys.exc_info()[0] not in (None, InputError):
+                self.get_logger().error(traceback.format_exc())
 
     def _autostart(self) -> None:
         self._start_timer.cancel()
@@ -148,8 +162,7 @@ class PerceptionNode(LifecycleNode):
 
     def _on_worker_death(self) -> None:
         self.failed = True
-        self.get_logger().fatal("the worker ended by a defect (traceback above); the process ends, so start it again")
-        self.context.try_shutdown()
+        self.get_logger().fatal("the worker ended by a defect: its traceback follows; start the process again")
 
     # ---- images
 
@@ -237,9 +250,9 @@ class PerceptionNode(LifecycleNode):
         return "inactive" if self._pipeline is not None else "unconfigured"
 
 
-def _spin(node: PerceptionNode, executor: SingleThreadedExecutor) -> int:
-    with contextlib.suppress(ExternalShutdownException):
-        executor.spin()
+def _spin(node: PerceptionNode, spinner: Spinner) -> int:
+    while spinner.goes_on and not node.failed:
+        spinner.spin_once()
     return 1 if node.failed else 0
 
 

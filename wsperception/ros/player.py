@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from builtin_interfaces.msg import Time
-from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, QoSReliabilityPolicy
 from rosgraph_msgs.msg import Clock as ClockMessage
@@ -23,7 +22,7 @@ from std_msgs.msg import Bool, Header
 from wsperception.data.sources import open_source
 from wsperception.errors import InputError
 from wsperception.ros import messages, parameters, qos
-from wsperception.ros.process import run_node
+from wsperception.ros.process import Spinner, run_node
 from wsperception.settings import check, setting
 from wsperception.types import Frame
 
@@ -66,9 +65,9 @@ class Player(Node):
         if self._is_awaited:
             self.create_subscription(Bool, self.settings.wait_for, self._on_ready, qos.latched())
 
-    def play(self, executor: SingleThreadedExecutor) -> int:
+    def play(self, spinner: Spinner) -> int:
         """Sends every frame. 0; 1 where nobody listened or it was interrupted."""
-        if not self._wait_for_listeners(executor):
+        if not self._wait_for_listeners(spinner):
             return 1
         self.get_logger().info(f"playing {self.settings.source} at {self.settings.rate:g} times its speed")
         sent: list[tuple[int, int, int]] = []
@@ -76,7 +75,7 @@ class Player(Node):
         for frame in self._frames:
             first_ns = frame.stamp_ns if first_ns is None else first_ns
             due_s = start_s + (frame.stamp_ns - first_ns) / 1e9 / self.settings.rate
-            if not self._sleep_until(due_s, frame.stamp_ns):
+            if not self._sleep_until(due_s, frame.stamp_ns, spinner):
                 break
             sent.append((frame.index, frame.stamp_ns, time.monotonic_ns()))
             self._images.publish(messages.to_rgb8(frame.image, self._header(frame)))
@@ -84,24 +83,24 @@ class Player(Node):
         for skipped in self._frames.skipped:
             self.get_logger().warning(f"not sent: {skipped.reason}")
         self.get_logger().info(f"sent {len(sent)} images")
-        return 0 if self.context.ok() else 1
+        return 0 if spinner.goes_on else 1
 
     def _on_ready(self, _: Bool) -> None:
         self._is_awaited = False
 
-    def _wait_for_listeners(self, executor: SingleThreadedExecutor) -> bool:
+    def _wait_for_listeners(self, spinner: Spinner) -> bool:
         deadline = time.monotonic() + self.settings.wait_s
         while self._images.get_subscription_count() == 0 or self._is_awaited:
-            if not self.context.ok() or time.monotonic() > deadline:
+            if not spinner.goes_on or time.monotonic() > deadline:
                 what = f"a message on {self.settings.wait_for}" if self._is_awaited else "a subscriber"
                 self.get_logger().error(f"waited {self.settings.wait_s:g} s for {what} of {self._images.topic_name}")
                 return False
-            executor.spin_once(timeout_sec=0.01)
+            spinner.spin_once(0.01)
         return True
 
-    def _sleep_until(self, due_s: float, stamp_ns: int) -> bool:
+    def _sleep_until(self, due_s: float, stamp_ns: int, spinner: Spinner) -> bool:
         """Waits, while the recorded time goes on. False where the process is to end."""
-        while self.context.ok():
+        while spinner.goes_on:
             left_s = due_s - time.monotonic()
             now_ns = stamp_ns - int(max(left_s, 0.0) * self.settings.rate * 1e9)
             if self.settings.clock:

@@ -1,48 +1,78 @@
 """The process around a node: start, errors in one line, and an end that no signal can break."""
 
 import signal
+import threading
 from collections.abc import Callable
 from typing import TypeVar
 
 import rclpy
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
+from rclpy.signals import SignalHandlerOptions
 
 from wsperception.errors import InputError
 
 N = TypeVar("N", bound=Node)
 
+# A signal is noticed between two waits of the executor; five wake-ups per second cost nothing.
+WAKE_S = 0.2
+
+
+class Spinner:
+    """The executor of a process, until somebody asks the process to end."""
+
+    def __init__(self, node: Node) -> None:
+        self._executor = SingleThreadedExecutor()
+        self._executor.add_node(node)
+        self._stopping = threading.Event()
+
+    @property
+    def goes_on(self) -> bool:
+        """False from the first SIGINT or SIGTERM on."""
+        return not self._stopping.is_set()
+
+    def stop(self, *_: object) -> None:
+        """Ends the spinning; the handler of both signals."""
+        self._stopping.set()
+
+    def spin_once(self, timeout_s: float = WAKE_S) -> None:
+        """Waits for one piece of work and does it."""
+        self._executor.spin_once(timeout_sec=timeout_s)
+
+    def close(self) -> None:
+        self._executor.shutdown()
+
 
 def run_node(
     make: Callable[[], N],
-    work: Callable[[N, SingleThreadedExecutor], int],
+    work: Callable[[N, Spinner], int],
     arguments: list[str] | None = None,
     close: Callable[[N], None] = lambda node: None,
 ) -> int:
     """Makes a node, does its work until that ends or the process is interrupted, and takes everything down.
 
     make   gives the node; InputError for a user's mistake
-    work   what the process is for; returns the exit status
+    work   what the process is for, while the spinner goes on; returns the exit status
     close  called before the node is destroyed, whatever happened
 
-    Returns the status of `work`, 0 where it was interrupted, 2 after a user's mistake.
+    Returns the status of `work`, 2 after a user's mistake.
     """
-    # rclpy's own handler ends the spinning and then calls this one. Python's default would raise KeyboardInterrupt
-    # wherever the process happens to be; a second Ctrl-C then breaks the shutdown in the middle.
-    signal.signal(signal.SIGINT, lambda *_: None)
-    rclpy.init(args=arguments)
+    # rclpy's handlers shut the context down under whoever is publishing or waiting at that moment, and Python's raise
+    # KeyboardInterrupt anywhere: a second Ctrl-C then breaks the shutdown in the middle. Ours only set a flag.
+    rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: None)
     node: N | None = None
     try:
         node = make()
-        executor = SingleThreadedExecutor()
-        executor.add_node(node)
+        spinner = Spinner(node)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, spinner.stop)
         try:
-            return work(node, executor)
-        except ExternalShutdownException:
-            return 0
+            return work(node, spinner)
         finally:
             close(node)
-            executor.shutdown()
+            spinner.close()
     except InputError as error:
         rclpy.logging.get_logger("wsperception").fatal(str(error))
         return 2

@@ -18,7 +18,6 @@ from typing import Any
 
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray
-from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
 from sensor_msgs.msg import Image
@@ -28,7 +27,7 @@ from vision_msgs.msg import Detection2DArray, LabelInfo
 from wsperception.errors import InputError
 from wsperception.rle import write_mots_lines
 from wsperception.ros import messages, parameters, qos
-from wsperception.ros.process import run_node
+from wsperception.ros.process import Spinner, run_node
 from wsperception.settings import check, setting
 from wsperception.types import LabelSpace
 
@@ -79,10 +78,10 @@ class Recorder(Node):
         self.create_subscription(Image, "instance_ids", self._on_message, many)
         self.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, 10)
 
-    def record(self, executor: SingleThreadedExecutor) -> int:
+    def record(self, spinner: Spinner) -> int:
         """Spins until nothing comes any more. 0; 1 where nothing came at all."""
-        while self.context.ok() and not self._is_over():
-            executor.spin_once(timeout_sec=0.1)
+        while spinner.goes_on and not self._is_over():
+            spinner.spin_once()
         return 0 if self._received else 1
 
     def write(self) -> None:
@@ -182,8 +181,8 @@ def _replace(path: Path, text: str) -> None:
     os.replace(arriving, path)
 
 
-def _record_and_write(recorder: Recorder, executor: SingleThreadedExecutor) -> int:
-    status = recorder.record(executor)
+def _record_and_write(recorder: Recorder, spinner: Spinner) -> int:
+    status = recorder.record(spinner)
     recorder.write()
     return status
 

@@ -78,7 +78,12 @@ class Worker:
         for (arrival, _), result in zip(ready, results, strict=True):
             camera = self._cameras[arrival.camera]
             publish_s = time.perf_counter()
-            camera.publish(result, arrival.message.header)
+            try:
+                camera.publish(result, arrival.message.header)
+            except RuntimeError:  # rclpy's RCLError: somebody shut the context down while the network was at work
+                if camera.can_publish:
+                    raise
+                return
             done_s = time.perf_counter()
             own = {
                 "wait": taken_s - arrival.received_s,
