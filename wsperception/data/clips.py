@@ -194,11 +194,9 @@ def augment(
     """
     height, width = settings.sample_size
     to_input, content = _transform(stored, change, settings)
-    image = _recolour(stored.image, change)
     index_matrix = _pixel_index_matrix(to_input)
-    image = cv2.warpAffine(
-        image, index_matrix, (width, height), flags=cv2.INTER_LINEAR, borderValue=(PADDING, PADDING, PADDING)
-    )
+    image = cv2.warpAffine(stored.image, index_matrix, (width, height), flags=cv2.INTER_LINEAR)
+    image = _padded(_recolour(image, change), content)  # recoloured last: the window is a fraction of the stored image
     boxes = _move_boxes(frame.boxes, stored, to_input)
     clipped = _clip(boxes, content)
     ignored = _clip(_move_boxes(frame.ignore_boxes, stored, to_input), content)
@@ -256,6 +254,15 @@ def _recolour(image: np.ndarray, change: Augmentation) -> np.ndarray:
         return image
     grey = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
     return cv2.addWeighted(image, change.grey, grey, 1.0 - change.grey, 0.0)
+
+
+def _padded(image: np.ndarray, content: np.ndarray) -> np.ndarray:
+    """The image with padding outside its content (x0 y0 x1 y1), as the letterbox leaves it."""
+    left, top = np.floor(content[:2] + 0.5).astype(int)
+    right, bottom = np.floor(content[2:] + 0.5).astype(int)
+    framed = np.full_like(image, PADDING)
+    framed[top:bottom, left:right] = image[top:bottom, left:right]
+    return framed
 
 
 def _move_boxes(boxes: np.ndarray, stored: StoredFrame, matrix: np.ndarray) -> np.ndarray:
