@@ -15,7 +15,10 @@ sys.path.insert(0, str(FOLDER))  # for toy_model and ros_peer
 # Before any message class is imported: they read ROS_PYTHON_CHECK_FIELDS at import.
 os.environ["ROS_PYTHON_CHECK_FIELDS"] = "1"
 os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
-os.environ["ROS_DOMAIN_ID"] = str(random.SystemRandom().randint(1, 100))
+# Workers that run beside each other must not meet: random for the run, and one apart from worker to worker.
+RUN = random.Random(os.environ.get("PYTEST_XDIST_TESTRUNUID"))
+WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+os.environ["ROS_DOMAIN_ID"] = str(1 + (RUN.randrange(60) + WORKER) % 60)
 os.environ["FASTDDS_DEFAULT_PROFILES_FILE"] = str(FOLDER.parents[1] / "config/fastdds.xml")
 os.environ["WSPERCEPTION_THREADS"] = "1"
 

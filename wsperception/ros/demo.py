@@ -97,7 +97,7 @@ def live_environment() -> dict[str, str]:
     package = Path(__file__).resolve().parents[2]
     environment = dict(os.environ)
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(package), os.environ.get("PYTHONPATH", "")]))
-    environment["ROS_DOMAIN_ID"] = str(random.SystemRandom().randint(1, 100))
+    environment["ROS_DOMAIN_ID"] = str(random.SystemRandom().randint(61, 100))
     # Newer releases warn about the names that older ones need.
     older = os.environ.get("ROS_DISTRO") in ("humble", "iron")
     environment |= {"ROS_LOCALHOST_ONLY": "1"} if older else {"ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}

@@ -1,0 +1,108 @@
+"""The perception node on a robot.
+
+    ros2 launch wsperception mots.launch.py image_topic:=/camera/image_raw
+    ros2 launch wsperception mots.launch.py cameras:='[front, left]' image_topic:=image_raw rviz:=true
+
+Arguments left empty keep the value of the parameter file.
+"""
+
+import os
+from pathlib import Path
+
+import yaml
+from ament_index_python.packages import get_package_share_directory
+from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironmentVariable
+from launch.substitutions import LaunchConfiguration
+from launch_ros.actions import LifecycleNode, Node
+
+from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
+
+SHARE = Path(get_package_share_directory("wsperception"))
+PROFILE_VARIABLES = ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE")
+OLDER_RELEASES = ("humble", "iron")
+
+ARGUMENTS = {
+    "params_file": (str(SHARE / "config/perception.yaml"), "YAML file with the node's parameters"),
+    "model": ("", "Model bundle: a folder or a name; empty: as in params_file"),
+    "backend": ("", "Engine: auto, onnx, tensorrt, ...; empty: as in params_file"),
+    "image_topic": ("image", "Topic of the images; with cameras: the part behind the camera's name"),
+    "namespace": ("", "Namespace of the node and of relative topics"),
+    "cameras": ("", "Camera names, '[front, left]': one process, a set of topics each; empty: as in params_file"),
+    "use_sim_time": ("false", "Take the time from /clock"),
+    "autostart": ("", "Configure and activate at start; empty: as in params_file"),
+    "log_level": ("info", "debug, info, warn, error or fatal"),
+    "rviz": ("false", "Also start RViz with a view of image, masks and ids"),
+}
+
+
+def overrides(values: dict[str, str]) -> dict[str, object]:
+    """Parameters that the launch arguments change; what is empty is left to the parameter file."""
+    changed: dict[str, object] = {name: values[name] for name in ("model", "backend") if values[name]}
+    if values["autostart"]:
+        changed["autostart"] = is_true(values["autostart"])
+    if values["cameras"]:
+        changed["cameras"] = camera_names(values)
+    changed["use_sim_time"] = is_true(values["use_sim_time"])
+    return changed
+
+
+def camera_names(values: dict[str, str]) -> list[str]:
+    """Names of the argument `cameras`, which may be written with or without brackets; of the file where it is empty."""
+    if values["cameras"]:
+        return [str(name) for name in yaml.safe_load(f"[{values['cameras'].strip('[] ')}]")]
+    content = yaml.safe_load(Path(values["params_file"]).read_text()) or {}
+    for node in content.values():
+        names = (node or {}).get("ros__parameters", {}).get("cameras")
+        if names:
+            return [str(name) for name in names]
+    return [""]
+
+
+def remappings(values: dict[str, str]) -> list[tuple[str, str]]:
+    """Each camera's `image` to the topic that the driver publishes."""
+    topic = values["image_topic"]
+    names = camera_names(values)
+    if names == [""]:
+        return [("image", topic)]
+    return [(f"{name}/image", f"{name}/{topic.lstrip('/')}") for name in names]
+
+
+def is_true(text: str) -> bool:
+    return text.strip().lower() in ("true", "1", "yes", "on")
+
+
+def actions(context: LaunchContext) -> list[LaunchDescriptionEntity]:
+    values = {name: LaunchConfiguration(name).perform(context) for name in ARGUMENTS}
+    logger = ".".join(filter(None, [*values["namespace"].strip("/").split("/"), "perception"]))
+    nodes: list[LaunchDescriptionEntity] = [
+        LifecycleNode(
+            package="wsperception",
+            executable="perception",
+            name="perception",
+            namespace=values["namespace"],
+            parameters=[values["params_file"], overrides(values)],
+            remappings=remappings(values),
+            arguments=["--ros-args", "--log-level", f"{logger}:={values['log_level']}"],
+            output="screen",
+        )
+    ]
+    if is_true(values["rviz"]):
+        view = str(SHARE / "rviz/mots.rviz")
+        renamed = [("image", values["image_topic"])]
+        nodes.append(Node(package="rviz2", executable="rviz2", arguments=["-d", view], remappings=renamed))
+    return nodes
+
+
+def fast_dds() -> list[LaunchDescriptionEntity]:
+    """Room for raw images in Fast DDS, unless the user has a profile; without it most of them are lost."""
+    if any(name in os.environ for name in PROFILE_VARIABLES):
+        return []
+    name = PROFILE_VARIABLES[os.environ.get("ROS_DISTRO") in OLDER_RELEASES]
+    return [SetEnvironmentVariable(name, str(SHARE / "config/fastdds.xml"))]
+
+
+def generate_launch_description() -> LaunchDescription:
+    declared = [
+        DeclareLaunchArgument(name, default_value=value, description=text) for name, (value, text) in ARGUMENTS.items()
+    ]
+    return LaunchDescription([*declared, *fast_dds(), OpaqueFunction(function=actions)])
