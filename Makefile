@@ -34,7 +34,7 @@ demo: .venv/demo-$(KEY)
 	$(BIN)/wsperception demo --out $(OUT)
 
 test: .venv/all-$(KEY)
-	$(ONE_THREAD) $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile $(ARGS)
+	$(ONE_THREAD) $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --durations 8 $(ARGS)
 
 lint: .venv/all-$(KEY)
 	$(BIN)/ruff check .
