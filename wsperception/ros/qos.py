@@ -75,13 +75,19 @@ def explain_silence(node: Node, topic: str, message_type: str, wanted: QoSProfil
         verdict, reason = qos_check_compatible(publisher.qos_profile, wanted)
         if verdict == QoSCompatibility.ERROR:
             return (
-                f"its publisher {publisher.node_name} offers {describe(publisher.qos_profile)}, this node asks for "
+                f"its publisher {sender(publisher)} offers {describe(publisher.qos_profile)}, this node asks for "
                 f"{describe(wanted)}: {reason.strip().rstrip(';')}; change qos_overrides.{topic}.subscription.*"
             )
     return (
-        f"its publisher {publishers[0].node_name} matches ({describe(publishers[0].qos_profile)}) but sends nothing, "
+        f"its publisher {sender(publishers[0])} matches ({describe(publishers[0].qos_profile)}) but sends nothing, "
         "or images are lost on the way: raise the middleware's limits (config/fastdds.xml)"
     )
+
+
+def sender(publisher: Any) -> str:
+    """Name of the node behind an endpoint; for a moment after its discovery only the endpoint is known."""
+    name = str(publisher.node_name)
+    return "of a node not known yet" if name.startswith("_NODE_NAME_UNKNOWN") else name
 
 
 def image_topics(node: Node) -> list[tuple[str, str]]:

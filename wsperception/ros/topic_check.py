@@ -94,10 +94,10 @@ def _check_qos(topic: str, publishers: list[Any]) -> Finding:
         verdict, reason = qos_check_compatible(publisher.qos_profile, qos.image_input())
         if verdict == QoSCompatibility.ERROR:
             offered, wanted = qos.describe(publisher.qos_profile), qos.describe(qos.image_input())
-            text = f"{publisher.node_name} offers {offered}, the node asks for {wanted}: {reason}"
+            text = f"{qos.sender(publisher)} offers {offered}, the node asks for {wanted}: {reason}"
             return Finding(ERROR, topic, text, f"set qos_overrides.{topic}.subscription.*")
     first = publishers[0]
-    text = f"{first.topic_type} from {first.node_name}, {qos.describe(first.qos_profile)}: matches the node"
+    text = f"{first.topic_type} from {qos.sender(first)}, {qos.describe(first.qos_profile)}: matches the node"
     if len(publishers) > 1:
         return Finding(WARN, topic, f"{text}; {len(publishers)} publishers at once", "remap so that one is left")
     return Finding(OK, topic, text)

@@ -1,0 +1,110 @@
+"""What the doctor sees of a camera's topic."""
+
+import threading
+
+import pytest
+from rclpy.qos import QoSProfile, qos_profile_sensor_data
+from ros_peer import Peer, header, image
+from sensor_msgs.msg import Image
+from std_msgs.msg import String
+from toy_model import HEIGHT, WIDTH, picture
+
+from wsperception.findings import ERROR, OK, WARN
+from wsperception.ros import topic_check
+from wsperception.ros.topic_check import check_middleware, check_topics
+
+
+@pytest.fixture
+def driver():
+    """Publishes an image every 50 ms, in a thread of its own, from when it is started."""
+    peer, stop, threads = Peer("driver"), threading.Event(), []
+
+    def start(topic, make, kind=Image, profile: QoSProfile = qos_profile_sensor_data):
+        publisher = peer.node.create_publisher(kind, topic, profile)
+
+        def run():
+            while not stop.wait(0.05):
+                publisher.publish(make(peer.node.get_clock().now().nanoseconds))
+
+        threads.append(threading.Thread(target=run))
+        threads[-1].start()
+
+    yield start
+    stop.set()
+    for thread in threads:
+        thread.join()
+    peer.close()
+
+
+def levels(findings):
+    return [finding.level for finding in findings]
+
+
+def test_a_healthy_camera(driver):
+    driver("/cam/image", lambda now_ns: image(picture(), now_ns, "cam"))
+    findings = check_topics("/cam/image", 1.0)
+    assert levels(findings) == [OK, OK]
+    assert findings[0].text.startswith("sensor_msgs/msg/Image from ")
+    assert findings[0].text.endswith(", best_effort volatile: matches the node")
+    assert f"Hz, {WIDTH} x {HEIGHT} bgr8, frame_id 'cam'" in findings[1].text
+
+
+def test_the_image_topics_are_listed(driver):
+    driver("/cam/image", lambda now_ns: image(picture(), now_ns, "cam"))
+    (finding,) = check_topics(None, 0.1)
+    assert (finding.level, finding.text) == (OK, "/cam/image (Image)")
+
+
+def test_nobody_publishes(monkeypatch):
+    monkeypatch.setattr(topic_check, "DISCOVERY_S", 0.3)
+    (finding,) = check_topics("/nothing", 0.1)
+    assert finding.level == ERROR and "nobody publishes it" in finding.text and finding.advice
+
+
+def test_another_type(driver):
+    driver("/cam/image", lambda _: String(data="no image"), String)
+    (finding,) = check_topics("/cam/image", 0.1)
+    assert finding.level == ERROR and finding.text == "is a std_msgs/msg/String"
+    assert "expected sensor_msgs/msg/Image or sensor_msgs/msg/CompressedImage" in finding.advice
+
+
+def test_an_encoding_that_nobody_knows(driver):
+    def odd(now_ns):
+        message = image(picture(), now_ns)
+        message.encoding = "thermal12"
+        return message
+
+    driver("/cam/image", odd)
+    findings = check_topics("/cam/image", 1.0)
+    assert levels(findings) == [OK, ERROR] and "image encoding 'thermal12'" in findings[1].text
+
+
+@pytest.mark.parametrize(
+    ("stamp_ns", "text"), [(0, "carry no stamp"), (1_000_000_000, "s old when they arrive")], ids=["none", "old"]
+)
+def test_stamps_that_are_of_no_use(driver, stamp_ns, text):
+    driver("/cam/image", lambda _: image(picture(), stamp_ns))
+    findings = check_topics("/cam/image", 1.0)
+    assert levels(findings) == [OK, OK, WARN] and text in findings[2].text
+    assert header(stamp_ns).stamp.nanosec == 0
+
+
+def test_a_camera_that_is_off(driver):
+    peer = Peer("silent")
+    peer.node.create_publisher(Image, "/cam/image", qos_profile_sensor_data)
+    findings = check_topics("/cam/image", 0.3)
+    peer.close()
+    assert levels(findings) == [OK, ERROR] and "no image in 0.3 s" in findings[1].text
+
+
+def test_the_profile_of_fast_dds(monkeypatch, tmp_path):
+    monkeypatch.setattr(topic_check, "get_rmw_implementation_identifier", lambda: "rmw_fastrtps_cpp")
+    monkeypatch.setenv("FASTDDS_DEFAULT_PROFILES_FILE", str(tmp_path / "gone.xml"))
+    assert levels(check_middleware()) == [OK, ERROR]
+    (tmp_path / "gone.xml").write_text("")
+    assert levels(check_middleware()) == [OK, OK]
+    monkeypatch.delenv("FASTDDS_DEFAULT_PROFILES_FILE")
+    finding = check_middleware()[1]
+    assert finding.level == WARN and finding.advice.startswith("export FASTDDS_DEFAULT_PROFILES_FILE=")
+    monkeypatch.setattr(topic_check, "get_rmw_implementation_identifier", lambda: "rmw_cyclonedds_cpp")
+    assert levels(check_middleware()) == [OK]
