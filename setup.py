@@ -8,6 +8,7 @@ from setuptools import find_packages, setup
 NAME = "wsperception"
 ROOT = Path(__file__).resolve().parent
 SHARE = f"share/{NAME}"
+SHARED = ("launch", "config", "models", "rviz", "foxglove")
 
 
 def version() -> str:
@@ -43,9 +44,7 @@ setup(
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{NAME}"]),
         (SHARE, ["package.xml"]),
-        *tree(f"{SHARE}/launch", "launch"),
-        *tree(f"{SHARE}/config", "config"),
-        *tree(f"{SHARE}/models", "models"),
+        *(entry for folder in SHARED for entry in tree(f"{SHARE}/{folder}", folder)),
         *tree(f"lib/{NAME}", "resource/executables"),
     ],
     entry_points={"console_scripts": [f"{NAME} = {NAME}.cli:main"]},

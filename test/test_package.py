@@ -19,8 +19,8 @@ from packaging.requirements import Requirement
 import wsperception
 
 ROOT = Path(__file__).resolve().parent.parent
-INSTALLED = ("launch", "config", "models")
-"""Folders that an installation carries as share/wsperception/<folder>; those not written yet are skipped over."""
+INSTALLED = ("launch", "config", "models", "rviz", "foxglove")
+"""Folders that an installation carries as share/wsperception/<folder>."""
 
 COLCON = ("colcon_core", "colcon_ros", "colcon_package_information")
 needs_colcon = pytest.mark.skipif(not all(map(find_spec, COLCON)), reason="colcon is not installed (extra: dev)")
