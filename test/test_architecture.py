@@ -17,7 +17,7 @@ PACKAGE = "wsperception"
 
 TYPES = {"errors", "types", "settings"}
 """Files that everybody may import; every other file of the top level is core, but pipeline.py and COMMANDS."""
-COMMANDS = {"__main__", "cli", "demo", "overlay_video", "track"}
+COMMANDS = {"__main__", "cli", "demo", "doctor", "overlay_video", "replay", "track"}
 """The command line: cli.py, which prints, and the files that do a command's work."""
 
 ARROWS = {
