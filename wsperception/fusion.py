@@ -88,7 +88,10 @@ def sample_grid(grid: np.ndarray, extent: np.ndarray, x: np.ndarray, y: np.ndarr
     columns = _weights(x, float(extent[0]), float(extent[2]), grid.shape[1])  # (w, M)
     lines = _weights(y, float(extent[1]), float(extent[3]), grid.shape[0])  # (h, M)
     # Two matrix products take a quarter of the time of gathering neighbours. OpenCV's remap rounds to 1/32 of a cell.
-    return _product(lines, _product(columns, grid.T).T)
+    between = np.ascontiguousarray(
+        _product(columns, grid.T).T
+    )  # (M, w); as a view the next product takes twice as long
+    return _product(lines, between)
 
 
 def _mask_crop(instances: Instances, row: int, settings: FusionSettings) -> tuple[int, int, np.ndarray]:
@@ -124,7 +127,7 @@ def _product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     have other work, fusing 20 objects took 430 ms instead of 3.
     """
     product = np.empty((len(a), b.shape[1]), np.float32)
-    step = max(1, 2**17 // max(1, b.size))
+    step = max(1, 2**18 // max(1, b.size))
     for start in range(0, len(a), step):
         np.matmul(a[start : start + step], b, out=product[start : start + step])
     return product
