@@ -65,6 +65,9 @@ def test_png_ground_truth_in_the_kitti_layout(files: tuple[Path, Path, Path], tm
     evaluate_command(tmp_path / "root", pred, out)
     car = read_scores(out)["sequences"]["0001"]["car"]
     assert (car["TP"], car["FN"]) == (3, 1)
+    (pred / "0001.txt").write_text(CAR.format(frame=4, track=7))
+    with pytest.raises(InputError, match=r"0001\.txt: frame 4: expected frames 0 to 3 of sequence 0001"):
+        evaluate_command(tmp_path / "root", pred, out, overwrite=True)
 
 
 def test_sequences_can_be_chosen(files: tuple[Path, Path, Path], tmp_path: Path) -> None:

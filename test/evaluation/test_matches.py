@@ -71,6 +71,8 @@ def test_matching_solves_what_competes() -> None:
     # Taking the best pair first (0.9) would leave the second row with nothing.
     rows, columns = match(np.array([[0.9, 0.8], [0.7, 0.2]]), REACHED)
     assert list(zip(rows.tolist(), columns.tolist(), strict=True)) == [(0, 1), (1, 0)]
+    rows, columns = match(np.array([[0.6], [0.9]]), REACHED)
+    assert (rows.tolist(), columns.tolist()) == ([1], [0])
     assert [len(part) for part in match(np.array([[0.5]]), REACHED)] == [1, 1]
     assert [len(part) for part in match(np.array([[0.5]]), EXCEEDED)] == [0, 0]
     assert [len(part) for part in match(np.zeros((0, 3)), REACHED)] == [0, 0]

@@ -81,7 +81,9 @@ def test_one_track_by_hand() -> None:
 
 
 def test_an_iou_of_one_half_is_a_match_unless_strict() -> None:
-    assert (car([[(1, 1, CAR)]], [[(1, 1, PART)]]).TP, car([[(1, 1, CAR)]], [[(1, 1, PART)]], strict=True).TP) == (1, 0)
+    reached, exceeded = car([[(1, 1, CAR)]], [[(1, 1, PART)]]), car([[(1, 1, CAR)]], [[(1, 1, PART)]], strict=True)
+    assert (reached.TP, exceeded.TP) == (1, 0)
+    assert (reached.IDF1, exceeded.IDF1) == (1, 0)
     assert (car([[(1, 1, CAR)]], [[(1, 1, MOST)]]).TP, car([[(1, 1, CAR)]], [[(1, 1, CAR)]], strict=True).TP) == (0, 1)
 
 

@@ -19,7 +19,7 @@ from wsperception.evaluation.matches import FrameErrors, TrackRow
 from wsperception.evaluation.mots import MotsScores, evaluate_sequences
 from wsperception.evaluation.mots_frames import SequencePair
 from wsperception.evaluation.report import TABLE, json_text, number_text, score_table, scores_mapping, write_files
-from wsperception.evaluation.report_colours import RED, track_colour
+from wsperception.evaluation.report_colours import PALE, RED, track_colour
 from wsperception.evaluation.report_page import choose_worst, report_page
 from wsperception.evaluation.report_pictures import BAR, OPACITY, draw_frame
 from wsperception.evaluation.report_timeline import timeline
@@ -47,7 +47,14 @@ TRUTH = MotsSequence(
     ),
 )
 PREDICTION = MotsSequence(
-    "0001", "prediction.txt", (rectangle(0, 4, 1, 30, 10), rectangle(0, 5, 1, 0, 80), rectangle(1, 4, 1, 30, 12))
+    "0001",
+    "prediction.txt",
+    (
+        rectangle(0, 4, 1, 30, 10),
+        rectangle(0, 5, 1, 0, 80),
+        rectangle(0, 6, 1, 1, 161),  # nearly all in the ignore region
+        rectangle(1, 4, 1, 30, 12),
+    ),
 )
 PAIR = SequencePair("0001", TRUTH, PREDICTION, range(2))
 
@@ -157,12 +164,13 @@ def test_errors_are_red_and_pairs_share_a_colour(scores: MotsScores) -> None:
     picture = cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
     height, width = SIZE
     assert picture.shape == (height + BAR, 2 * width, 3)  # narrow panels stand side by side
-    found, missed, false = (BAR + 45, 20), (BAR + 45, 90), (BAR + 17, width + 85)
-    blend = (1 - OPACITY) * GREY + OPACITY * np.array([track_colour(4), RED])
+    found, missed, false, ignored = (BAR + 45, 20), (BAR + 45, 90), (BAR + 17, width + 85), (BAR + 17, width + 187)
+    blend = (1 - OPACITY) * GREY + OPACITY * np.array([track_colour(4), RED, PALE])
     np.testing.assert_allclose(picture[found], blend[0], atol=1)
     np.testing.assert_allclose(picture[found[0], width + found[1]], blend[0], atol=1)
     np.testing.assert_allclose(picture[missed], blend[1], atol=1)
     np.testing.assert_allclose(picture[false], blend[1], atol=1)
+    np.testing.assert_allclose(picture[ignored], blend[2], atol=1)
     np.testing.assert_array_equal(picture[BAR + 55, 150], [GREY] * 3)
     assert (picture[BAR : BAR + 20, 160:190] == 200).any()  # the ignore region's lines
 
@@ -189,6 +197,8 @@ def test_timeline_by_hand() -> None:
     ):
         assert words in drawing
     assert drawing.count("<rect") == 4
+    gap = TrackRow(8, np.array([5, 7]), np.array([3, 3]), np.array([False, False]))
+    assert timeline([gap], np.zeros(3, np.int64), range(5, 8)).count("<rect") == 2
     assert "none false" in timeline([], np.zeros(0, np.int64), range(0))
 
 
@@ -216,5 +226,5 @@ def test_images_are_found_by_number(tmp_path: Path) -> None:
 
 def test_a_frame_without_objects_of_one_side_is_drawn() -> None:
     pair = SequencePair("0001", MotsSequence("0001", "t", ()), PREDICTION, range(2))
-    errors = FrameErrors("0001", 0, (), (4, 5), (), (), (), 0.0)
+    errors = FrameErrors("0001", 0, (), (4, 5, 6), (), (), (), 0.0)
     assert draw_frame(pair, errors, FrameImages(None, [])).startswith(b"\x89PNG")
