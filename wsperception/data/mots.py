@@ -147,8 +147,6 @@ def read_mots_png(folder: Path) -> MotsSequence:
                 f"{path}: expected image size {_shape(first_size)} as in {frames[0][1].name}, got {_shape(size)}"
             )
         present, rows = np.unique(values, return_inverse=True)
-        if present[0] != 0:  # row 0 is nothing, also where every pixel is taken
-            present, rows = np.concatenate([[0], present]), rows + 1
         encoded = rle.encode_label_map(rows.reshape(size).astype(np.uint16), len(present))
         for value, counts in zip(present.tolist(), encoded, strict=True):
             if value:
