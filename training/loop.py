@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 
 class NonFiniteLossError(RuntimeError):
-    """A loss term became NaN or infinite; the message names it."""
+    """A loss term, or the gradient, became NaN or infinite; the message names it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,28 +134,22 @@ def step(
     for group in training.optimizer.param_groups:
         group["lr"] = rate
     training.optimizer.zero_grad(set_to_none=True)
-    progress = iteration / settings.iterations
-    terms: dict[str, Tensor] = {}
-    for part, batch in enumerate(batches):
-        last = part == len(batches) - 1
-        # Gradients of all parts add up before the processes exchange them.
-        with nullcontext() if last or not isinstance(wrapped, DistributedDataParallel) else wrapped.no_sync():
-            losses = _forward(wrapped, batch, settings.seed, progress, settings.precision, processes.device)
-            total = torch.stack(list(losses.values())).sum() / len(batches)
-            _check_finite(losses, iteration)
-            torch.autograd.backward(training.scaler.scale(total))
-        for name, value in losses.items():
-            terms[name] = terms.get(name, 0.0) + value.detach() / len(batches)
+    terms = _accumulate_gradients(training, wrapped, batches, recipe, processes, iteration)
     training.scaler.unscale_(training.optimizer)
     limit = settings.clip_norm or float("inf")
     norm = nn.utils.clip_grad_norm_(training.model.parameters(), limit)
+    if not training.scaler.is_enabled() and not torch.isfinite(norm):
+        raise NonFiniteLossError(f"step {iteration}: the gradient is {norm.item()}; the terms: {_list(terms)}")
     training.scaler.step(training.optimizer)
     training.scaler.update()
     if training.average:
         training.average.update(training.net)
     values = processes.mean(torch.stack([*terms.values(), norm]).detach().float()).tolist()
     numbers = dict(zip([f"loss.{name}" for name in terms], values, strict=False))
-    return {"loss.total": sum(numbers.values())} | numbers | {"gradient_norm": values[-1], "learning_rate": rate}
+    numbers = {"loss.total": sum(numbers.values())} | numbers | {"learning_rate": rate}
+    if np.isfinite(values[-1]):  # otherwise the scaler of float16 has skipped the step
+        numbers["gradient_norm"] = values[-1]
+    return numbers
 
 
 def prefetched(prepare: Callable[[int], T], numbers: range, workers: int) -> Iterator[T]:
@@ -185,6 +179,31 @@ def resolve_precision(name: str, device: torch.device) -> str:
     return "bf16" if torch.cuda.is_bf16_supported() else "fp16"
 
 
+def _accumulate_gradients(
+    training: Training,
+    wrapped: nn.Module,
+    batches: list[MicroBatch],
+    recipe: Recipe,
+    processes: Processes,
+    iteration: int,
+) -> dict[str, Tensor]:
+    """Leaves the gradient of the mean over all parts and processes; returns this process's loss terms."""
+    settings = recipe.training
+    progress = iteration / settings.iterations
+    terms: dict[str, Tensor] = {}
+    for part, batch in enumerate(batches):
+        last = part == len(batches) - 1
+        # Gradients of all parts add up before the processes exchange them.
+        with nullcontext() if last or not isinstance(wrapped, DistributedDataParallel) else wrapped.no_sync():
+            losses = _forward(wrapped, batch, settings.seed, progress, settings.precision, processes.device)
+            _check_finite(losses, iteration)
+            total = torch.stack(list(losses.values())).sum() / len(batches)
+            torch.autograd.backward(training.scaler.scale(total))
+        for name, value in losses.items():
+            terms[name] = terms.get(name, torch.zeros_like(value)) + value.detach() / len(batches)
+    return terms
+
+
 def _forward(
     wrapped: nn.Module, batch: MicroBatch, seed: int, progress: float, precision: str, device: torch.device
 ) -> dict[str, Tensor]:
@@ -200,8 +219,11 @@ def _check_finite(losses: dict[str, Tensor], iteration: int) -> None:
     values = torch.stack([value.detach().float() for value in losses.values()]).tolist()  # one wait for the device
     for name, value in zip(losses, values, strict=True):
         if not np.isfinite(value):
-            terms = ", ".join(f"{term} {entry:.4g}" for term, entry in zip(losses, values, strict=True))
-            raise NonFiniteLossError(f"step {iteration}: loss term '{name}' is {value}; all terms: {terms}")
+            raise NonFiniteLossError(f"step {iteration}: loss term '{name}' is {value}; all terms: {_list(losses)}")
+
+
+def _list(losses: dict[str, Tensor]) -> str:
+    return ", ".join(f"{name} {value.item():.4g}" for name, value in losses.items())
 
 
 def _seed(*parts: int) -> int:

@@ -14,7 +14,7 @@ class RunLog:
     def __init__(self, folder: Path, start: int) -> None:
         path = folder / "log.jsonl"
         _cut(path, start)
-        self._file = path.open("a")
+        self._file = path.open("a", buffering=1)  # line by line, for whoever watches
         self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=start if start else None)
 
     def write(self, iteration: int, values: dict[str, Any]) -> None:

@@ -89,8 +89,9 @@ def test_boxes_by_hand() -> None:
 def test_zoom_in_crops_where_the_shift_says() -> None:
     # Scale 2: content 52 x 128 in a window of 32 x 64. Shift (1, 0.5) shows its right end and middle: origin (64, 10).
     zoomed = change(scale=2.0, shift=(1.0, 0.5))
-    frame = augment(labelled([[50, 10, 80, 20], [0, 0, 30, 10]], []), stored(grey()), zoomed, SETTINGS, 0)
-    # x: 50 * 1.28 - 64 = 0, 80 * 1.28 - 64 = 38.4; y: 10 * 1.3 - 10 = 3, 20 * 1.3 - 10 = 16. The other box is outside.
+    labels = labelled([[50, 10, 80, 20], [0, 0, 30, 10]], [[0, 0, 40, 40]])
+    frame = augment(labels, stored(grey()), zoomed, SETTINGS, 0)
+    # x: 50 * 1.28 - 64 = 0, 80 * 1.28 - 64 = 38.4; y: 10 * 1.3 - 10 = 3, 20 * 1.3 - 10 = 16. The others are outside.
     np.testing.assert_allclose(frame.boxes, [[0, 3, 38.4, 16]], atol=1e-4)
     assert frame.track_keys.tolist() == [100]
     assert frame.ignore_boxes.shape == (0, 4)

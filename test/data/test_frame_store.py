@@ -1,5 +1,7 @@
 import os
+import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -110,6 +112,25 @@ def test_masks_of_another_size(tmp_path: Path) -> None:
     frame = make_frame(tmp_path, 0, (40, 60), half_mask((40, 62)))
     with pytest.raises(InputError, match=r"000000\.png: expected masks of \(40, 60\), got \(40, 62\)"):
         decode_frame(frame, SIZE, True)
+
+
+def test_masks_are_sampled_at_pixel_centres(tmp_path: Path) -> None:
+    # At half size column 15 covers columns 30 and 31 of the image; its centre, 31.0, is the left edge of the mask.
+    mask = np.zeros((40, 60), bool)
+    mask[:, 31:] = True
+    frame = make_frame(tmp_path, 0, (40, 60), FrameMasks((40, 60), (rle.encode(mask),), ()))
+    label_map = decode_frame(frame, SIZE, True).label_map
+    assert label_map is not None
+    assert label_map[0].tolist() == [0] * 15 + [1] * 15
+
+
+def test_a_full_disk(frames: list[LabelledFrame], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # 2 frames of 20x40 pixels at 3 bytes for the image and 2 for the map: 8,000 bytes.
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=7999))
+    with pytest.raises(InputError, match=r"expected 0\.0 GB for decoded frames, got 0\.0 GB"):
+        FrameStore(frames, SIZE, True, tmp_path / "cache")
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=8000))
+    FrameStore(frames, SIZE, True, tmp_path / "cache")
 
 
 def test_a_cache_that_cannot_be_written(frames: list[LabelledFrame], tmp_path: Path) -> None:

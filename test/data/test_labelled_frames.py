@@ -174,6 +174,12 @@ def test_box_of_a_run_over_two_columns() -> None:
     assert mask_box(rle.encode(mask), 4).tolist() == [1, 0, 3, 4]
 
 
+def test_box_of_a_run_without_length() -> None:
+    # Runs 2, 0, 3, 1: columns of 3, so that the only pixel is row 2 of column 1. (The fourth is written as 1 - 0.)
+    assert rle.decode(b"2031", (3, 2)).tolist() == [[False, False], [False, False], [False, True]]
+    assert mask_box(b"2031", 3).tolist() == [1, 2, 2, 3]
+
+
 def test_parts_of_a_region() -> None:
     mask = picture((1, 1, 1, 3, 3), (1, 3, 3, 4, 4), (1, 6, 0, 9, 1)) == 1  # the first two touch at a corner
     assert sorted(component_boxes(rle.encode(mask), SIZE).tolist()) == [[1, 1, 4, 4], [6, 0, 9, 1]]
