@@ -17,25 +17,33 @@ import numpy as np
 
 from training.checkpoint import load_tensors
 from wsperception.bundle import ModelBundle, Thresholds, TrainingRecord, write_bundle
-from wsperception.data.drive import Drive, DriveSettings
+from wsperception.data.drive.sequence import Drive
+from wsperception.data.drive.settings import DriveSettings
 from wsperception.data.sources import open_source
 from wsperception.errors import InputError
 from wsperception.learn.methods import METHODS
 from wsperception.nets.onnx_export import Parity, export_onnx, parity
 from wsperception.nets.perception_net import PerceptionNet
 from wsperception.nets.settings import DetectSettings
+from wsperception.nets.weights import COCO_DETECT, COCO_IDS, COCO_NET, coco_perception_net
 from wsperception.preprocess import letterbox
-from wsperception.settings import from_mapping
+from wsperception.settings import from_mapping, to_mapping
 from wsperception.types import LabelSpace
 
 COMPARED_FRAMES = 4
+DOWNLOAD = "download"
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Exit status: 0 done, 2 the input was wrong or the export was refused."""
     options = _parse(arguments)
     try:
-        bundle, report = export_run(options.run, options.out, options.images, _thresholds(options))
+        if options.coco is None:
+            bundle, report = export_run(options.run, options.out, options.images, _thresholds(options))
+        else:
+            weights = None if options.coco == DOWNLOAD else Path(options.coco)
+            size = (options.input_size[0], options.input_size[1])
+            bundle, report = export_coco(weights, size, options.out, options.images, _thresholds(options))
     except InputError as error:
         print(error, file=sys.stderr)
         return 2
@@ -57,7 +65,7 @@ def export_run(run: Path, out: Path, images: Path | None, thresholds: Thresholds
     method = from_mapping(METHODS[recipe["name"]].Settings, recipe["method"], str(run / "recipe.json"))
     input_size = tuple(recipe["data"]["input_size"])
     net = METHODS[recipe["name"]].build(method, len(labels)).net.eval()
-    net.load_state_dict(load_tensors(run / "weights.pt"))
+    _load(net, run / "weights.pt")
     bundle = ModelBundle(
         name=out.name,
         input_size=input_size,
@@ -72,6 +80,31 @@ def export_run(run: Path, out: Path, images: Path | None, thresholds: Thresholds
         thresholds=thresholds,
     )
     return write_checked(bundle, net, method.detect, out, images)
+
+
+def export_coco(
+    weights: Path | None, input_size: tuple[int, int], out: Path, images: Path | None, thresholds: Thresholds
+) -> tuple[ModelBundle, Parity]:
+    """Writes the bundle of torchvision's COCO Mask R-CNN for cars and people; `weights` None downloads them.
+
+    Nothing was trained for tracking: the embeddings are the mask-pooled features.
+    """
+    labels = LabelSpace(tuple(COCO_IDS), (True,) * len(COCO_IDS))
+    net = coco_perception_net(weights, labels.names)
+    bundle = ModelBundle(
+        name=out.name,
+        input_size=input_size,
+        label_space=labels,
+        mask_side=net.mask_side,
+        mask_context=COCO_NET.mask_context,
+        embedding_length=COCO_NET.embedding_length,
+        max_detections=COCO_DETECT.detections,
+        method="torchvision maskrcnn_resnet50_fpn",
+        supervision="full (COCO masks)",
+        training=TrainingRecord("training/export.py --coco", "", "", {"net": to_mapping(COCO_NET)}),
+        thresholds=thresholds,
+    )
+    return write_checked(bundle, net, COCO_DETECT, out, images)
 
 
 def write_checked(
@@ -114,6 +147,13 @@ def read_record(path: Path) -> dict[str, Any]:
     return values
 
 
+def _load(net: PerceptionNet, path: Path) -> None:
+    try:
+        net.load_state_dict(load_tensors(path))
+    except RuntimeError as error:
+        raise InputError(f"{path}: do not fit the network: {' '.join(str(error).split())[:200]}") from None
+
+
 def _figures(report: Parity) -> str:
     return (
         f"PyTorch and ONNX Runtime: {report.detections} detections matched, {report.missing} not, largest differences "
@@ -127,7 +167,14 @@ def _thresholds(options: argparse.Namespace) -> Thresholds:
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--run", type=Path, required=True, help="folder of a training run")
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--run", type=Path, help="folder of a training run")
+    source.add_argument(
+        "--coco", nargs="?", const=DOWNLOAD, metavar="FILE", help="torchvision's COCO weights; without FILE: download"
+    )
+    parser.add_argument(
+        "--input-size", type=int, nargs=2, default=(384, 1248), metavar=("H", "W"), help="with --coco (384 1248)"
+    )
     parser.add_argument("--out", type=Path, required=True, help="folder of the bundle; its name becomes the model's")
     parser.add_argument("--images", type=Path, help="frames to compare on; default: a synthetic drive")
     parser.add_argument("--score", type=float, default=0.9, help="detection threshold (Table 1: 0.9)")

@@ -104,7 +104,12 @@ def _renamed(state: dict[str, Tensor], coco_ids: list[int], net: PerceptionNet) 
 
 def _state(path: Path | None, url: str) -> dict[str, Tensor]:
     if path is None:
-        state: dict[str, Tensor] = load_state_dict_from_url(url, map_location="cpu", check_hash=True, weights_only=True)
+        try:
+            state: dict[str, Tensor] = load_state_dict_from_url(
+                url, map_location="cpu", check_hash=True, weights_only=True
+            )
+        except OSError as error:
+            raise InputError(f"{url}: cannot download the weights: {error}; give the file instead") from None
         return state
     try:
         loaded = torch.load(path, map_location="cpu", weights_only=True)

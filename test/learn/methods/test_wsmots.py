@@ -109,7 +109,6 @@ def test_weights_scale_their_terms():
 
 
 def test_a_scene_can_be_learnt_by_heart():
-    torch.set_num_threads(2)
     method = model()
     optimizer = torch.optim.AdamW(method.parameters(), 2e-3)
     for step in range(120):
