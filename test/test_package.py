@@ -49,7 +49,7 @@ def wheel(sources: Path) -> zipfile.ZipFile:
         pytest.skip("setuptools is not installed (extra: dev)")
     place = sources.parent / "wheels"
     command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "--no-index"]
-    done = subprocess.run([*command, "-w", str(place), str(sources)], capture_output=True, text=True, timeout=100)
+    done = subprocess.run([*command, "-w", str(place), str(sources)], capture_output=True, text=True, timeout=280)
     assert done.returncode == 0, done.stderr
     (path,) = place.glob("*.whl")
     return zipfile.ZipFile(path)
@@ -174,11 +174,11 @@ def test_colcon_takes_it_for_an_ament_python_package_and_builds_it(sources):
     workspace = sources.parent.parent
     environment = {**os.environ, "COLCON_HOME": str(workspace / "colcon"), "PATH": colcon_path()}
     listed = subprocess.run(
-        ["colcon", "list"], cwd=workspace, env=environment, capture_output=True, text=True, timeout=60
+        ["colcon", "list"], cwd=workspace, env=environment, capture_output=True, text=True, timeout=280
     )
     assert listed.stdout.split() == ["wsperception", "src/wsperception", "(ros.ament_python)"], listed.stderr
     built = subprocess.run(
-        ["colcon", "build"], cwd=workspace, env=environment, capture_output=True, text=True, timeout=100
+        ["colcon", "build"], cwd=workspace, env=environment, capture_output=True, text=True, timeout=280
     )
     assert built.returncode == 0, built.stdout + built.stderr
     prefix = workspace / "install" / "wsperception"

@@ -63,7 +63,7 @@ def extras() -> set[str]:
 
 
 def check_make(words: list[str]) -> None:
-    done = subprocess.run(["make", "--dry-run", *words[1:]], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(["make", "--dry-run", *words[1:]], cwd=ROOT, capture_output=True, text=True, timeout=280)
     assert done.returncode == 0, done.stderr
 
 
@@ -76,7 +76,7 @@ def check_python(words: list[str]) -> None:
     assert script.is_file(), f"{words[1]}: no such script"
     pytest.importorskip("torch", reason="PyTorch is not installed (extra: train)")
     done = subprocess.run(
-        [sys.executable, str(script), "--help"], cwd=ROOT, capture_output=True, text=True, timeout=100
+        [sys.executable, str(script), "--help"], cwd=ROOT, capture_output=True, text=True, timeout=280
     )
     assert done.returncode == 0, done.stderr
     known = set(re.findall(r"--[\w-]+", done.stdout))
