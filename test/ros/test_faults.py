@@ -180,6 +180,17 @@ def test_interrupts_during_inference_end_the_process_cleanly(peer, start_node, t
     assert "Traceback" not in node.log and "KeyboardInterrupt" not in node.log
 
 
+def test_interrupts_without_end_do_not_break_the_shutdown(peer, start_node, toy_bundle):
+    node = start_node({"model": toy_bundle}, ["-r", "__node:=nagged"])
+    peer.until_state("active", "/nagged")
+    deadline = time.monotonic() + 15
+    while node.process.poll() is None and time.monotonic() < deadline:
+        node.process.send_signal(signal.SIGINT)
+        time.sleep(0.002)
+    assert node.process.poll() == 0
+    assert "Traceback" not in node.log
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_idle_node_ends_at_once(peer, start_node, toy_bundle, number):
     node = start_node({"model": toy_bundle}, ["-r", "__node:=idle"])

@@ -80,3 +80,7 @@ def run_node(
         if node is not None:
             node.destroy_node()
         rclpy.try_shutdown()
+        # Python gives handlers back to the system while it shuts down, but leaves ignored signals alone: one that
+        # comes now would otherwise make a clean end look like a crash.
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
