@@ -1,3 +1,4 @@
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -85,14 +86,12 @@ def test_sequences_are_named_as_the_texts(text, tmp_path):
 
 
 @needs_data
-def test_real_masks_come_back_to_the_pixel(tmp_path):
+def test_real_masks_come_back_to_the_pixel():
     source = REAL / "0012.txt"
     wanted: dict[int, list[str]] = {}
     for line in source.read_text().splitlines():
         wanted.setdefault(int(line.split()[0]), []).append(line)
-    for frame in SilhouetteDrive(DriveSettings(seed=5), source).frames():
-        if frame.index % 13:
-            continue
+    for frame in islice(SilhouetteDrive(DriveSettings(seed=5), source).frames(), 4):
         for line in wanted.get(frame.index, []):
             _, number, class_number, height, width, counts = line.split()
             real = rle.decode(counts.encode(), (int(height), int(width)))

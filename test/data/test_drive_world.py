@@ -3,6 +3,7 @@ import math
 import numpy as np
 import pytest
 
+from wsperception.data.drive.canvas import SEMANTICS, Canvas
 from wsperception.data.drive.patch import draw
 from wsperception.data.drive.settings import DriveSettings
 from wsperception.data.drive.world import NEAR_M, Camera, Ego, Pose, Road, cut_near, project
@@ -63,6 +64,16 @@ def test_a_square_covers_the_pixels_of_its_projection():
     assert (patch.top + rows.min(), patch.top + rows.max() + 1) == (173, 245)
     assert patch.rgba[40, 40].tolist() == [10, 20, 30, 255]
     assert draw([(square + (100, 0, 0), np.zeros(3))], grey, KITTI, Pose(0, 0, 0, 0)) is None
+
+
+def test_scenery_takes_pixels_back_from_an_actor():
+    # Actor 3, a car, takes columns 1 and 2; then a post (no actor) takes column 2.
+    canvas = Canvas.of_size(1, 4)
+    canvas.semantic[:] = SEMANTICS.index("road")
+    canvas.claim(np.s_[0:1, 1:3], np.ones((1, 2), bool), "car", 3)
+    canvas.claim(np.s_[0:1, 1:3], np.array([[False, True]]), "object", 0)
+    assert canvas.rows.tolist() == [[0, 3, 0, 0]]
+    assert [SEMANTICS[number] for number in canvas.semantic[0]] == ["road", "car", "object", "road"]
 
 
 def test_ego_distance_is_the_integral_of_its_speed():
