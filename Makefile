@@ -1,6 +1,7 @@
 # make demo    the whole path on a synthetic drive, starting from nothing but Python and a package index
 # make test    all tests                        (ARGS="-k tracking" selects, WORKERS=1 for one process)
 # make lint    ruff, mypy and the package's own checks
+# make bench   the benchmarks that need nothing but the repository; benchmarks/ says what each measures
 # make clean   removes what the other goals made; .venv stays
 #
 # PYTHON=python3.12 make test uses another interpreter (3.10 to 3.13); .venv is then made anew.
@@ -9,7 +10,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint clean
+.PHONY: help demo test lint bench clean
 
 PYTHON ?= python3
 WORKERS ?= 2
@@ -43,6 +44,12 @@ lint: .venv/all-$(KEY)
 	$(BIN)/python -m pip check
 	$(BIN)/python -c 'from catkin_pkg.package import parse_package; parse_package(".", warnings=(found := [])); assert not found, found'
 	bash -n .ci/run
+
+bench: .venv/all-$(KEY)
+	$(BIN)/python benchmarks/core/tracker.py
+	$(BIN)/python benchmarks/core/masks.py
+	$(BIN)/python benchmarks/memory/track.py --frames 1000
+	$(BIN)/python benchmarks/models/score.py --out out/models
 
 clean:
 	rm -rf out runs build install log .pytest_cache .mypy_cache .ruff_cache .hypothesis
