@@ -122,10 +122,11 @@ def test_resumed_run_is_the_same_run(
     assert_same_weights(tmp_path / "cut", tmp_path / "whole")
 
 
+@pytest.mark.timeout(300)
 def test_killed_process_resumes_bit_for_bit(kitti_root: Path, tmp_path: Path, toy: str) -> None:
     def options(name: str, *more: str) -> list[str]:
-        changes = ("training.checkpoint_every=4", "training.average=0.9")
-        return arguments(kitti_root, tmp_path / name, "--iterations", "16", *more, method="wsmots", changes=changes)
+        changes = ("training.checkpoint_every=2", "training.average=0.9")
+        return arguments(kitti_root, tmp_path / name, "--iterations", "8", *more, method="wsmots", changes=changes)
 
     assert train.main(options("whole")) == 0
     process = subprocess.Popen(
@@ -135,13 +136,13 @@ def test_killed_process_resumes_bit_for_bit(kitti_root: Path, tmp_path: Path, to
         stdout=subprocess.DEVNULL,
         cwd=tmp_path,
     )
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 200
     while not (tmp_path / "cut/checkpoint.pt").exists() and time.monotonic() < deadline and process.poll() is None:
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
     process.wait()
     done = torch.load(tmp_path / "cut/checkpoint.pt", weights_only=True)["iteration"]
-    assert 4 <= done < 16
+    assert 2 <= done < 8
     assert train.main(options("cut", "--resume", "auto")) == 0
     assert curve(tmp_path / "cut") == curve(tmp_path / "whole")
     assert_same_weights(tmp_path / "cut", tmp_path / "whole")
@@ -157,7 +158,7 @@ def test_accumulated_parts_make_the_joint_step(kitti_root: Path, tmp_path: Path,
             assert ours == pytest.approx(theirs, rel=1e-4)
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(300)
 def test_two_processes_make_the_step_of_one(kitti_root: Path, tmp_path: Path, toy: str) -> None:
     def options(name: str) -> list[str]:
         return arguments(kitti_root, tmp_path / name, "--iterations", "2", method="wsmots")
@@ -173,7 +174,7 @@ def test_two_processes_make_the_step_of_one(kitti_root: Path, tmp_path: Path, to
         env=os.environ | {"OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"},
         capture_output=True,
         text=True,
-        timeout=150,
+        timeout=250,
         cwd=tmp_path,
         check=False,
     )
