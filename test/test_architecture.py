@@ -242,10 +242,13 @@ def modules_of(*parts: str) -> list[str]:
     ("parts", "blocked"),
     [
         # A laptop that evaluates: no engine, no ROS, no PyTorch.
-        (("types", "core", "data", "evaluation", "backends", "pipeline", "cli"), {*ENGINES, "onnx", "tensorboard"}),
+        (
+            ("types", "core", "tracking", "data", "evaluation", "backends", "pipeline", "cli"),
+            {*ENGINES, "onnx", "tensorboard"},
+        ),
         # A robot: what setup.py requires, and none of its extras.
         (
-            ("types", "core", "backends", "pipeline", "cli"),
+            ("types", "core", "tracking", "backends", "pipeline", "cli"),
             {"torch", "torchvision", "onnx", "tensorboard", "trackeval", "pycocotools", "rosbags", "matplotlib", "av"},
         ),
     ],
