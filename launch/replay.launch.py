@@ -6,6 +6,7 @@
 """
 
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -19,7 +20,8 @@ from launch.actions import (
     SetEnvironmentVariable,
 )
 from launch.event_handlers import OnProcessExit
-from launch.events import Shutdown
+from launch.events import Shutdown, matches_action
+from launch.events.process import SignalProcess
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import LifecycleNode, Node
 
@@ -83,9 +85,10 @@ def actions(context: LaunchContext) -> list[LaunchDescriptionEntity]:
         output="screen",
     )
     end = EmitEvent(event=Shutdown(reason="the replay is over"))
-    # A chain: the recorder ends when nothing comes any more, then the scores are made, then all is over.
+    # A chain: the recorder ends when nothing comes any more, then the node, then the scores are made, then all is over.
     scoring = score(values, source, live) if values["gt"] else None
-    chain = [RegisterEventHandler(OnProcessExit(target_action=recorder, on_exit=[scoring or end]))]
+    stop = EmitEvent(event=SignalProcess(signal_number=signal.SIGINT, process_matcher=matches_action(perception)))
+    chain = [RegisterEventHandler(OnProcessExit(target_action=recorder, on_exit=[stop, scoring or end]))]
     if scoring is not None:
         chain.append(RegisterEventHandler(OnProcessExit(target_action=scoring, on_exit=[end])))
     return [perception, recorder, player, *chain]

@@ -81,7 +81,7 @@ def comparison_table(result: ReplayScores) -> str:
             if measure in offline
         ]
     lost = len(result.live.missing)
-    lines.append(f"live: {result.live.received} of {result.live.published} frames came out, {lost} were dropped")
+    lines.append(f"live: {result.live.received} of {result.live.published} frames came out, {lost} did not")
     if result.live.latency_ms:
         p50, p95, p99 = (result.live.latency_ms[name] for name in ("p50", "p95", "p99"))
         lines.append(f"from image to recorded result: p50 {p50:.0f} ms, p95 {p95:.0f} ms, p99 {p99:.0f} ms")

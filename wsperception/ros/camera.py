@@ -2,8 +2,8 @@
 
 import time
 from collections.abc import Callable
+from typing import Any
 
-from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.lifecycle import LifecycleNode
 from rclpy.qos import QoSProfile
 from sensor_msgs.msg import CompressedImage, Image
@@ -16,6 +16,11 @@ from wsperception.ros import messages, qos
 from wsperception.ros.messages import ImageMessage
 from wsperception.ros.statistics import CameraStatistics
 from wsperception.types import LabelSpace
+
+try:
+    from rclpy.event_handler import SubscriptionEventCallbacks, UnsupportedEventTypeError
+except ImportError:  # ROS 2 Humble
+    from rclpy.qos_event import SubscriptionEventCallbacks, UnsupportedEventTypeError
 
 WARNING_PERIOD_S = 5.0
 
@@ -31,7 +36,7 @@ class Camera:
         self.statistics = CameraStatistics()
         self._node = node
         self._labels = labels
-        self._subscription = None
+        self._subscription: Any = None
         self._warned_s: dict[str, float] = {}
         self._input_qos: QoSProfile = qos.image_input()
         self.topic = node.resolve_topic_name(f"{name}/image" if name else "image")
@@ -54,11 +59,18 @@ class Camera:
     def subscribe(self, on_image: Callable[[ImageMessage], None]) -> None:
         """Starts to receive; the newest image only."""
         self.statistics.clear()
+        try:
+            self._subscription = self._create_subscription(on_image, {"message_lost": self._on_lost})
+        except UnsupportedEventTypeError:  # a middleware that does not say what it loses
+            self._subscription = self._create_subscription(on_image, {})
+
+    def _create_subscription(
+        self, on_image: Callable[[ImageMessage], None], more_events: dict[str, Callable[[Any], None]]
+    ) -> Any:
         events = SubscriptionEventCallbacks(
-            incompatible_qos=lambda _: self.warn("qos", self.explain_silence()),
-            message_lost=lambda event: self.statistics.count("lost", int(event.total_count_change)),
+            incompatible_qos=lambda _: self.warn("qos", self.explain_silence()), **more_events
         )
-        self._subscription = self._node.create_subscription(
+        return self._node.create_subscription(
             self.message_class,
             self.topic,
             on_image,
@@ -66,6 +78,9 @@ class Camera:
             event_callbacks=events,
             qos_overriding_options=qos.overridable(),
         )
+
+    def _on_lost(self, event: Any) -> None:
+        self.statistics.count("lost", int(event.total_count_change))
 
     def unsubscribe(self) -> None:
         if self._subscription is not None:

@@ -84,14 +84,12 @@ class Worker:
                 if camera.can_publish:
                     raise
                 return
-            done_s = time.perf_counter()
-            own = {
-                "wait": taken_s - arrival.received_s,
-                "convert": start - taken_s,
-                "publish": done_s - publish_s,
-                "total": done_s - arrival.received_s,
-            }
-            camera.statistics.published({**result.timings_ms, **{name: value * 1e3 for name, value in own.items()}})
+            times_ms = dict(result.timings_ms)
+            total_ms = _ms(arrival.received_s, time.perf_counter())
+            times_ms["overhead"] = total_ms - sum(times_ms.values())
+            times_ms |= {"wait": _ms(arrival.received_s, taken_s), "convert": _ms(taken_s, start)}
+            times_ms |= {"publish": _ms(publish_s, time.perf_counter()), "total": total_ms}
+            camera.statistics.published(times_ms)
             if result.broken:
                 camera.warn("broken", f"{result.broken} detections dropped: the network gave NaN or nonsense for them")
 
@@ -124,3 +122,7 @@ class Worker:
             camera.warn(
                 "size", f"images are now {width} x {height}, were {old_width} x {old_height}: tracks are scaled"
             )
+
+
+def _ms(start_s: float, end_s: float) -> float:
+    return (end_s - start_s) * 1e3

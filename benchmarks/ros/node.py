@@ -1,0 +1,188 @@
+"""What the node adds to the pipeline: time, lost images, memory. Two processes, loopback only.
+
+Run from the repository root, on an idle machine: `python -m benchmarks.ros.node [overhead] [delivery] [memory]`
+Without a name all three run, about 6 minutes.
+"""
+
+import argparse
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import rclpy
+from diagnostic_msgs.msg import DiagnosticArray
+from rclpy.node import Node
+from rclpy.qos import qos_profile_sensor_data
+from sensor_msgs.msg import Image
+from std_msgs.msg import Header
+from vision_msgs.msg import Detection2DArray
+
+from benchmarks.ros.fixed_model import write_fixed_bundle
+from wsperception.ros import messages, qos
+from wsperception.ros.demo import live_environment
+from wsperception.ros.process import Spinner
+
+HEIGHT, WIDTH = 375, 1242
+RATE_HZ, FRAMES = 10.0, 200
+MEMORY_FRAMES, WARM_FRAMES = 10_000, 500
+PROFILE = "FASTDDS_DEFAULT_PROFILES_FILE"
+
+
+class Camera(Node):  # type: ignore[misc]
+    """Sends images as a driver does, listens to everything, keeps the node's newest diagnostics."""
+
+    def __init__(self) -> None:
+        super().__init__("camera")
+        self.images = self.create_publisher(Image, "image", qos_profile_sensor_data)
+        self.results = 0
+        self.values: dict[str, str] = {}
+        self.create_subscription(Detection2DArray, "/perception/detections", self._on_result, qos.output())
+        self.create_subscription(Image, "/perception/instance_ids", lambda _: None, qos.output())
+        self.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, 10)
+        picture = np.random.default_rng(0).integers(0, 256, (HEIGHT, WIDTH, 3), np.uint8)
+        self.message = messages.to_bgr8(picture, Header(frame_id="camera"))
+
+    def send(self) -> None:
+        self.message.header.stamp = self.get_clock().now().to_msg()
+        self.images.publish(self.message)
+
+    def _on_result(self, _: Detection2DArray) -> None:
+        self.results += 1
+
+    def _on_diagnostics(self, message: DiagnosticArray) -> None:
+        for status in message.status:
+            if status.name.endswith(": image"):
+                self.values = {str(pair.key): str(pair.value) for pair in status.values}
+
+
+@contextmanager
+def running(bundle: Path, profile: str | None) -> Iterator[tuple[Camera, Spinner, int]]:
+    """A node in a process of its own, and a camera that it hears. `profile` of Fast DDS for both; None: its default."""
+    environment = dict(os.environ)
+    environment.pop(PROFILE, None)
+    if profile is not None:
+        environment[PROFILE] = profile
+    # Fast DDS reads the profile when a context is made, so the change reaches this process's side too.
+    os.environ.pop(PROFILE, None)
+    os.environ.update({PROFILE: profile} if profile is not None else {})
+    command = [sys.executable, "-m", "wsperception.ros.perception_node", "--ros-args", "-p", f"model:={bundle}"]
+    with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        rclpy.init()
+        camera = Camera()
+        spinner = Spinner(camera)
+        try:
+            until(spinner, lambda: camera.images.get_subscription_count() > 0)
+            # The subscription exists; one result shows that the way back does too. Then the counts start anew.
+            while camera.results == 0:
+                camera.send()
+                spin(spinner, 0.1)
+            spin(spinner, 1.0)
+            yield camera, spinner, process.pid
+        finally:
+            process.send_signal(signal.SIGINT)
+            process.wait(20)
+            spinner.close()
+            camera.destroy_node()
+            rclpy.shutdown()
+
+
+def spin(spinner: Spinner, seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while (left := deadline - time.monotonic()) > 0:
+        spinner.spin_once(left)
+
+
+def until(spinner: Spinner, condition: Callable[[], bool], seconds: float = 30.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "the node does not answer"
+        spinner.spin_once(0.05)
+
+
+def send_frames(camera: Camera, spinner: Spinner, count: int) -> None:
+    """At RATE_HZ, whatever the node does."""
+    start = time.monotonic()
+    for number in range(count):
+        camera.send()
+        spin(spinner, start + (number + 1) / RATE_HZ - time.monotonic())
+
+
+def overhead(bundle: Path, profile: str) -> None:
+    with running(bundle, profile) as (camera, spinner, _):
+        send_frames(camera, spinner, FRAMES)
+        spin(spinner, 1.1)
+        for stage in (
+            "overhead",
+            "wait",
+            "convert",
+            "publish",
+            "total",
+            "letterbox",
+            "network",
+            "decode",
+            "fuse",
+            "track",
+        ):
+            print(f"{stage:<10} p50 p95 p99 ms: {camera.values[f'{stage} p50 p95 p99 [ms]']}")
+        print("aim: overhead p50 under 3 ms at 1242 x 375 with 20 objects")
+
+
+def delivery(bundle: Path, profile: str) -> None:
+    for name, chosen in (("config/fastdds.xml", profile), ("no profile", None)):
+        with running(bundle, chosen) as (camera, spinner, _):
+            before, results = int(camera.values["images received"]), camera.results
+            send_frames(camera, spinner, FRAMES)
+            spin(spinner, 2.1)
+            arrived = int(camera.values["images received"]) - before
+            print(f"{name}: {arrived} of {FRAMES} images arrived, {camera.results - results} results came back")
+    print(f"aim: {FRAMES} of {FRAMES} with the profile, best effort, at {RATE_HZ:g} Hz")
+
+
+def memory(bundle: Path, profile: str) -> None:
+    with running(bundle, profile) as (camera, spinner, process_id):
+        resident = []
+        for count in (WARM_FRAMES, MEMORY_FRAMES):
+            goal = camera.results + count
+            while camera.results < goal:
+                sent = camera.results
+                camera.send()
+                deadline = time.monotonic() + 0.5
+                while camera.results == sent and time.monotonic() < deadline:
+                    spinner.spin_once(0.05)
+            resident.append(resident_mb(process_id))
+        first, last = resident
+        print(f"resident after {WARM_FRAMES} frames {first:.1f} MB, after {MEMORY_FRAMES} more {last:.1f} MB")
+        print(f"growth {last - first:+.1f} MB (aim: under 20 MB)")
+
+
+def resident_mb(process_id: int) -> float:
+    """Resident memory of a process, from the kernel."""
+    lines = Path(f"/proc/{process_id}/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS")) / 1024
+
+
+MEASURES = {"overhead": overhead, "delivery": delivery, "memory": memory}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("measures", nargs="*", choices=[[], *MEASURES], help="what to measure (default: all)")
+    chosen = parser.parse_args().measures or list(MEASURES)
+    os.environ.update(live_environment())
+    profile = os.environ[PROFILE]
+    with tempfile.TemporaryDirectory() as folder:
+        bundle = write_fixed_bundle(Path(folder))
+        for name in chosen:
+            print(f"\n{name}")
+            MEASURES[name](bundle, profile)
+
+
+if __name__ == "__main__":
+    main()
