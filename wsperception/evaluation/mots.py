@@ -100,9 +100,16 @@ def evaluate_sequences(pairs: Sequence[SequencePair], strict: bool = False) -> M
     """
     if not pairs or len({pair.name for pair in pairs}) != len(pairs):
         raise InputError(f"sequences: expected distinct names, got {', '.join(pair.name for pair in pairs) or 'none'}")
+    return evaluate_frames({pair.name: class_frames(pair) for pair in pairs}, strict)
+
+
+def evaluate_frames(frames: dict[str, dict[str, ClassFrames]], strict: bool = False) -> MotsScores:
+    """Scores of sequences whose overlaps are known: the second half of `evaluate_sequences`.
+
+    frames  sequence name -> class name -> frames, at least one sequence; the same classes in each
+    """
     threshold = EXCEEDED if strict else REACHED
     metrics = _metrics(threshold)
-    frames = {pair.name: class_frames(pair) for pair in pairs}
     fields: dict[str, dict[str, dict[str, Fields]]] = {}  # class -> metric -> sequence -> fields
     for sequence, classes in frames.items():
         for class_name, entry in classes.items():

@@ -9,7 +9,9 @@ from hypothesis import settings as run_settings
 from hypothesis import strategies as st
 
 from wsperception.errors import InputError
-from wsperception.tracking import NO_TRACKS, Tracker, TrackerSettings, Tracks, assign, similarity
+from wsperception.tracking import Tracker, TrackerSettings
+from wsperception.tracking.assignment import assign
+from wsperception.tracking.paper import NO_TRACKS, Tracks, similarity
 from wsperception.types import Instances
 
 SIZE = (100, 300)

@@ -1,0 +1,104 @@
+"""Detections of one sequence, ready for every tracker: noisy, fused once into disjoint segments, overlaps known.
+
+All trackers see the same segments and only give them ids, so the mask IoU with the ground truth is computed once.
+"""
+
+import dataclasses
+import pickle
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.tracking.noise import NoiseLevel, detections
+from benchmarks.tracking.truth import Truth
+from wsperception import rle
+from wsperception.data.mots import CLASS_NUMBERS, MotsSequence, from_segment_maps
+from wsperception.evaluation.mots_frames import ClassFrames, SequencePair, class_frames
+from wsperception.fusion import FusionSettings, fuse
+from wsperception.geometry import box_iou
+from wsperception.types import Instances, LabelSpace
+
+LABELS = LabelSpace(tuple(CLASS_NUMBERS), (True, True))
+
+
+@dataclass(frozen=True, eq=False)
+class Detected:
+    """One sequence under one level of noise.
+
+    name        sequence
+    rate_hz     rate of the frames
+    instances   per frame the N detections that kept pixels, by falling score; grids of masks are dropped
+    runs        per frame N + 1 compressed run lengths, void first: the label map
+    overlaps    class name -> what the scores need; predicted_ids are row + 1 of the frame's instances
+    """
+
+    name: str
+    rate_hz: float
+    instances: list[Instances]
+    runs: list[list[bytes]]
+    overlaps: dict[str, ClassFrames]
+
+    def label_map(self, frame: int) -> np.ndarray:
+        """(H, W) uint16: row + 1 of the frame's instances, 0 where there is none."""
+        size = self.instances[frame].image_size
+        ids = np.zeros(size, np.uint16)
+        for row, counts in enumerate(self.runs[frame][1:], start=1):
+            ids[rle.decode(counts, size)] = row
+        return ids
+
+    def every(self, frames: np.ndarray, rate_hz: float) -> "Detected":
+        """Only the frames at these positions, as if the camera had given no others."""
+        overlaps = {
+            name: ClassFrames(
+                range(len(frames)),
+                *[[getattr(entry, field)[f] for f in frames] for field in ("truth_ids", "predicted_ids", "ious")],
+                entry.ignored_ids[:0],
+            )
+            for name, entry in self.overlaps.items()
+        }
+        return Detected(
+            self.name, rate_hz, [self.instances[f] for f in frames], [self.runs[f] for f in frames], overlaps
+        )
+
+
+def detected(truth: Truth, level: NoiseLevel, seed: int, cache: Path) -> Detected:
+    """The detections, from `cache` where they were made before."""
+    path = cache / f"{truth.name}-{level.name}-{seed}.pickle"
+    if path.exists():
+        made: Detected = pickle.loads(path.read_bytes())
+        return made
+    made = _detect(truth, level, seed)
+    cache.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(".part")
+    part.write_bytes(pickle.dumps(made))
+    part.replace(path)
+    return made
+
+
+def _detect(truth: Truth, level: NoiseLevel, seed: int) -> Detected:
+    instances, runs, maps = [], [], []
+    for found in detections(truth, level, seed):
+        fused = fuse(found, FusionSettings())
+        rows = found.select(fused.instance_rows)
+        instances.append(dataclasses.replace(rows, masks=np.zeros((len(rows), 1, 1), np.float32)))
+        runs.append(rle.encode_label_map(fused.segments.ids, len(rows) + 1))
+        numbers = np.arange(len(rows) + 1, dtype=np.int32)
+        maps.append(dataclasses.replace(fused.segments, track_ids=numbers))
+    if truth.sequence is None:
+        overlaps = {"pedestrian": _box_overlaps(truth, instances)}
+    else:
+        prediction: MotsSequence = from_segment_maps(truth.name, maps, LABELS)
+        overlaps = class_frames(SequencePair(truth.name, truth.sequence, prediction, range(len(maps))))
+    return Detected(truth.name, truth.rate_hz, instances, runs, overlaps)
+
+
+def _box_overlaps(truth: Truth, instances: list[Instances]) -> ClassFrames:
+    """Boxes against boxes, where the ground truth has no masks."""
+    rows = [np.arange(1, len(found) + 1, dtype=np.int64) for found in instances]
+    ious = [
+        box_iou(frame.boxes, found.boxes).astype(np.float64)
+        for frame, found in zip(truth.frames, instances, strict=True)
+    ]
+    truth_ids = [frame.track_ids for frame in truth.frames]
+    return ClassFrames(range(len(rows)), truth_ids, rows, ious, np.zeros(0, np.int64))

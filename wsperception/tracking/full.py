@@ -1,0 +1,343 @@
+"""The full association: motion, masks, appearance, low scores and gaps. Its limits are times, not counts of frames."""
+
+import dataclasses
+from dataclasses import dataclass
+
+import numpy as np
+
+from wsperception.geometry import clip_boxes
+from wsperception.tracking import motion as kalman
+from wsperception.tracking import terms
+from wsperception.tracking.assignment import assign
+from wsperception.tracking.common_motion import common_shift, shared_velocity
+from wsperception.tracking.gallery import NO_GALLERY, Gallery
+from wsperception.tracking.identity import IdCounter
+from wsperception.tracking.motion import NO_MOTION, Motion
+from wsperception.tracking.settings import FullSettings, TrackerSettings
+from wsperception.types import Instances
+
+NO_LABELS = np.zeros((0, 0), np.uint16)
+"""Stands for a label map where there is none."""
+
+
+@dataclass(frozen=True, eq=False)
+class FullTracks:
+    """The living tracks, T of them.
+
+    ids        (T,) int32     0 while tentative
+    class_ids  (T,) int32
+    motion     where they are believed to be at `stamp_ns`
+    first_ns   (T,) int64     stamp of the first detection
+    last_ns    (T,) int64     stamp of the most recent one
+    shapes     (T, CELLS, CELLS) bool  the most recent silhouette
+    gallery    embeddings
+    stamp_ns   stamp of the frame that these tracks know
+    """
+
+    ids: np.ndarray
+    class_ids: np.ndarray
+    motion: Motion
+    first_ns: np.ndarray
+    last_ns: np.ndarray
+    shapes: np.ndarray
+    gallery: Gallery
+    stamp_ns: int
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def select(self, rows: np.ndarray) -> "FullTracks":
+        """The tracks at `rows`."""
+        return FullTracks(
+            self.ids[rows],
+            self.class_ids[rows],
+            self.motion.select(rows),
+            self.first_ns[rows],
+            self.last_ns[rows],
+            self.shapes[rows],
+            self.gallery.select(rows),
+            self.stamp_ns,
+        )
+
+
+NO_FULL_TRACKS = FullTracks(
+    np.zeros(0, np.int32),
+    np.zeros(0, np.int32),
+    NO_MOTION,
+    np.zeros(0, np.int64),
+    np.zeros(0, np.int64),
+    np.zeros((0, terms.CELLS, terms.CELLS), bool),
+    NO_GALLERY,
+    0,
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """The detections of a frame as the association needs them, N of them, in an order of their own.
+
+    scores, class_ids, boxes, embeddings as in Instances; positions (N, 4) float64 centred; shapes (N, CELLS, CELLS)
+    bool; label_map (H, W) with `row_of` (N,): the number in the map that stands for each detection.
+    """
+
+    scores: np.ndarray
+    class_ids: np.ndarray
+    boxes: np.ndarray
+    embeddings: np.ndarray
+    positions: np.ndarray
+    shapes: np.ndarray
+    label_map: np.ndarray
+    all_boxes: np.ndarray
+    all_shapes: np.ndarray
+    order: np.ndarray
+    image_size: tuple[int, int]
+
+
+def follow(
+    tracks: FullTracks,
+    instances: Instances,
+    stamp_ns: int,
+    label_map: np.ndarray,
+    settings: TrackerSettings,
+    counter: IdCounter,
+) -> tuple[FullTracks, np.ndarray]:
+    """One frame: the tracks after it and the ids (N,) int32 of its detections, 0 for those that have none (yet).
+
+    stamp_ns   not before `tracks.stamp_ns`
+    label_map  (H, W) uint16, row + 1 of the instance that a pixel shows; NO_LABELS: masks say nothing
+    """
+    full = settings.full
+    seconds = (stamp_ns - tracks.stamp_ns) / 1e9
+    tracks = _aged(tracks, stamp_ns, full, instances.image_size)
+    found = _found(instances, label_map)
+    if full.common_motion and len(tracks):
+        tracks = _turned(tracks, found, seconds, settings)
+    partner = _associate(tracks, found, stamp_ns, settings)  # (N,) track row, -1 = none
+    seen, rows = partner[partner >= 0], np.flatnonzero(partner >= 0)
+    tracks = _seen(tracks, seen, found, rows, stamp_ns, full)
+    new = _births(found, partner, settings)
+    partner[new] = len(tracks) + np.arange(len(new))
+    tracks = _joined(tracks, _born(found, new, stamp_ns, full, _shared_velocity(tracks, full)))
+    tracks = _confirmed(tracks, partner, found.scores, full, counter, settings.max_id)
+    ids = np.zeros(len(instances), np.int32)
+    ids[found.order] = np.where(partner >= 0, np.append(tracks.ids, 0)[partner], 0)
+    return tracks, ids
+
+
+def _aged(tracks: FullTracks, stamp_ns: int, full: FullSettings, image_size: tuple[int, int]) -> FullTracks:
+    """The tracks that still live at `stamp_ns`, moved there."""
+    unseen_s = (stamp_ns - tracks.last_ns) / 1e9
+    longest = max(full.lost_s, full.refind_s) if tracks.gallery.informative else full.lost_s
+    living = unseen_s <= np.where(tracks.ids > 0, longest, full.tentative_s)
+    if not living.all():
+        tracks, unseen_s = tracks.select(living), unseen_s[living]
+    seconds = (stamp_ns - tracks.stamp_ns) / 1e9
+    carried = tracks.last_ns < tracks.stamp_ns
+    slowdown = np.where(carried, np.exp(-seconds / full.slowdown_s), 1.0)
+    motion = kalman.predicted(tracks.motion, seconds, full.acceleration_noise, slowdown)
+    return dataclasses.replace(tracks, motion=motion, stamp_ns=stamp_ns)
+
+
+def _turned(tracks: FullTracks, found: Found, seconds: float, settings: TrackerSettings) -> FullTracks:
+    """The tracks, moved by what all of them have moved beyond their prediction."""
+    full = settings.full
+    recent = np.flatnonzero((tracks.stamp_ns - tracks.last_ns) / 1e9 <= full.low_lost_s)
+    strong = found.scores >= settings.min_score
+    shift = common_shift(
+        kalman.corners(tracks.motion.position[recent]),
+        tracks.class_ids[recent],
+        found.boxes[strong],
+        found.class_ids[strong],
+        found.image_size[1],
+        full.common_motion_reach,
+        full.common_motion_advantage,
+    )
+    if not shift.any():
+        return tracks
+    return dataclasses.replace(tracks, motion=kalman.shifted(tracks.motion, shift, seconds))
+
+
+def _found(instances: Instances, label_map: np.ndarray) -> Found:
+    """The detections by falling score, then by place: so their order in the frame cannot matter."""
+    boxes = instances.boxes
+    order = np.lexsort((boxes[:, 3], boxes[:, 2], boxes[:, 1], boxes[:, 0], -instances.scores))
+    if label_map.size:
+        shapes = terms.silhouettes(label_map, boxes)
+    else:
+        shapes = np.zeros((len(boxes), terms.CELLS, terms.CELLS), bool)
+    return Found(
+        instances.scores[order],
+        instances.class_ids[order],
+        boxes[order],
+        instances.embeddings[order],
+        kalman.centred(boxes[order]),
+        shapes[order],
+        label_map,
+        boxes,
+        shapes,
+        order,
+        instances.image_size,
+    )
+
+
+def _associate(tracks: FullTracks, found: Found, stamp_ns: int, settings: TrackerSettings) -> np.ndarray:
+    """Row of the track (N,) int that each detection goes on with, -1 = none."""
+    full = settings.full
+    partner = np.full(len(found.scores), -1)
+    if len(tracks) == 0 or len(partner) == 0:
+        return partner
+    unseen_s = (stamp_ns - tracks.last_ns) / 1e9
+    strong = found.scores >= settings.min_score
+    weak = (found.scores >= full.low_score) & ~strong
+    places = clip_boxes(kalman.corners(tracks.motion.position), found.image_size)
+    allowed = tracks.class_ids[:, None] == found.class_ids[None, :]
+    allowed &= terms.same_size(places, found.boxes, full.size_gate)
+    sim = similarity(tracks, places, found, full) * allowed
+    free = unseen_s <= full.lost_s
+    _match(sim, np.flatnonzero(free), np.flatnonzero(strong), full.min_similarity, partner)
+    if weak.any():
+        free = ~np.isin(np.arange(len(tracks)), partner) & (unseen_s <= full.low_lost_s)
+        _match(sim, np.flatnonzero(free), np.flatnonzero(weak), full.low_min_similarity, partner)
+    if tracks.gallery.informative:
+        free = ~np.isin(np.arange(len(tracks)), partner) & (tracks.ids > 0)
+        left = np.flatnonzero(strong & (partner < 0))
+        _find_again(tracks, np.flatnonzero(free), found, left, full, partner)
+    return partner
+
+
+def similarity(tracks: FullTracks, places: np.ndarray, found: Found, full: FullSettings) -> np.ndarray:
+    """(T, N) float32 in [0, 1]: the weighted mean of the terms that have something to say."""
+    parts = [
+        (full.box_weight, terms.widened_iou(places, found.boxes, full.box_margin)),
+        (full.motion_weight, terms.motion_agreement(tracks.motion, places, found.positions, full.measurement_noise)),
+    ]
+    if full.mask_weight > 0 and found.label_map.size:
+        overlap = terms.mask_overlap(tracks.shapes, places, found.label_map, found.all_shapes, found.all_boxes)
+        parts.append((full.mask_weight, overlap[:, found.order]))
+    if full.appearance_weight > 0 and tracks.gallery.informative:
+        parts.append((full.appearance_weight, terms.likeness(tracks.gallery.embeddings, found.embeddings)))
+    # No overlap of boxes, no pair: the other terms only rank.
+    return terms.combined(parts) * (parts[0][1] > 0)
+
+
+def _match(sim: np.ndarray, lines: np.ndarray, columns: np.ndarray, limit: float, partner: np.ndarray) -> None:
+    """Writes the best matching of track rows `lines` and detections `columns` into `partner`."""
+    if len(lines) and len(columns):
+        chosen, partners = assign(sim[np.ix_(lines, columns)], limit)
+        partner[columns[partners]] = lines[chosen]
+
+
+def _find_again(
+    tracks: FullTracks, lines: np.ndarray, found: Found, columns: np.ndarray, full: FullSettings, partner: np.ndarray
+) -> None:
+    """Writes pairs of lost tracks and detections that look alike, and like nobody else, into `partner`."""
+    if not (len(lines) and len(columns)):
+        return
+    cosine = terms.likeness(tracks.gallery.embeddings[lines], found.embeddings[columns])
+    cosine = cosine * (tracks.class_ids[lines][:, None] == found.class_ids[columns][None, :])
+    best = cosine.argmax(axis=1)
+    rows = np.arange(len(lines))
+    value = cosine[rows, best]
+    rivals = cosine.copy()
+    rivals[rows, best] = 0.0
+    margin = value - np.maximum(rivals.max(axis=1), rivals[:, best].max(axis=0))
+    mutual = cosine.argmax(axis=0)[best] == rows
+    kept = mutual & (value >= full.refind_min_cosine) & (margin >= full.refind_margin)
+    partner[columns[best[kept]]] = lines[kept]
+
+
+def _seen(
+    tracks: FullTracks, seen: np.ndarray, found: Found, rows: np.ndarray, stamp_ns: int, full: FullSettings
+) -> FullTracks:
+    """The tracks after those at `seen` were seen as the detections at `rows`."""
+    if len(seen) == 0:
+        return tracks
+    noise = np.full(len(seen), full.measurement_noise)
+    before = tracks.motion.select(seen)
+    boxes = kalman.completed(found.boxes[rows], kalman.corners(before.position), found.image_size)
+    part = kalman.corrected(before, kalman.centred(boxes), noise)
+    position, velocity = tracks.motion.position.copy(), tracks.motion.velocity.copy()
+    spread, shapes, last_ns = tracks.motion.spread.copy(), tracks.shapes.copy(), tracks.last_ns.copy()
+    position[seen], velocity[seen], spread[:, seen] = part.position, part.velocity, part.spread
+    shapes[seen] = found.shapes[rows]
+    last_ns[seen] = stamp_ns
+    gallery = tracks.gallery.with_seen(seen, found.embeddings[rows], stamp_ns, full.gallery_spacing_s)
+    return dataclasses.replace(
+        tracks, motion=Motion(position, velocity, spread), shapes=shapes, last_ns=last_ns, gallery=gallery
+    )
+
+
+def _births(found: Found, partner: np.ndarray, settings: TrackerSettings) -> np.ndarray:
+    """Detections that begin a track."""
+    full = settings.full
+    new = np.flatnonzero((partner < 0) & (found.scores >= max(settings.min_score, full.birth_score)))
+    taken = np.flatnonzero(partner >= 0)
+    if full.duplicate_overlap < 1.0 and len(new) and len(taken):
+        inside = terms.contained(found.boxes[new], found.boxes[taken])
+        inside = inside * (found.class_ids[new][:, None] == found.class_ids[taken][None, :])
+        new = new[inside.max(axis=1) < full.duplicate_overlap]
+    return new
+
+
+def _born(found: Found, new: np.ndarray, stamp_ns: int, full: FullSettings, velocity: np.ndarray) -> FullTracks:
+    stamps = np.full(len(new), stamp_ns, np.int64)
+    return FullTracks(
+        np.zeros(len(new), np.int32),
+        found.class_ids[new],
+        kalman.started(found.positions[new], velocity, full.measurement_noise, full.initial_speed),
+        stamps,
+        stamps,
+        found.shapes[new],
+        Gallery.of(found.embeddings[new], stamp_ns, full.gallery_size),
+        stamp_ns,
+    )
+
+
+def _shared_velocity(tracks: FullTracks, full: FullSettings) -> np.ndarray:
+    """(4,) what new tracks are believed to move like."""
+    known = (tracks.last_ns == tracks.stamp_ns) & (tracks.last_ns - tracks.first_ns >= full.settled_s * 1e9)
+    return shared_velocity(tracks.motion, known) if full.common_motion else np.zeros(4)
+
+
+def _joined(tracks: FullTracks, new: FullTracks) -> FullTracks:
+    if len(new) == 0:
+        return tracks
+    if len(tracks) == 0:
+        return new
+    return FullTracks(
+        np.concatenate([tracks.ids, new.ids]),
+        np.concatenate([tracks.class_ids, new.class_ids]),
+        kalman.joined(tracks.motion, new.motion),
+        np.concatenate([tracks.first_ns, new.first_ns]),
+        np.concatenate([tracks.last_ns, new.last_ns]),
+        np.concatenate([tracks.shapes, new.shapes]),
+        tracks.gallery.joined(new.gallery),
+        new.stamp_ns,
+    )
+
+
+def _confirmed(
+    tracks: FullTracks, partner: np.ndarray, scores: np.ndarray, full: FullSettings, counter: IdCounter, max_id: int
+) -> FullTracks:
+    """The tracks, with ids for those that have now been seen for long enough or clearly enough."""
+    rows = np.flatnonzero(partner >= 0)
+    tentative = rows[tracks.ids[partner[rows]] == 0]
+    if len(tentative) == 0:
+        return tracks
+    lines = partner[tentative]
+    age_s = (tracks.last_ns[lines] - tracks.first_ns[lines]) / 1e9
+    # Stamps jitter: half a millisecond less is still the time asked for.
+    sure = (age_s >= full.confirm_s - 5e-4) | (scores[tentative] >= full.confirm_score)
+    ids = tracks.ids.copy()
+    ids[lines[sure]] = counter.take(int(sure.sum()), ids, max_id)
+    return dataclasses.replace(tracks, ids=ids)
+
+
+def moved(tracks: FullTracks, transform: np.ndarray) -> FullTracks:
+    """The same tracks in an image that the camera's motion (2, 3) has moved."""
+    return dataclasses.replace(tracks, motion=kalman.moved(tracks.motion, transform))
+
+
+def resized(tracks: FullTracks, scale_x: float, scale_y: float) -> FullTracks:
+    """The same tracks in an image that was resized."""
+    return dataclasses.replace(tracks, motion=kalman.resized(tracks.motion, scale_x, scale_y))

@@ -1,0 +1,153 @@
+"""Constant-velocity Kalman filter on boxes, for all tracks at once.
+
+A box is centre x, centre y, width, height: four coordinates that are filtered independently of each other, so the
+covariance of position and velocity is three numbers per coordinate and no matrix is ever inverted. All noise is
+relative to the side of the box (width for x, height for y), so that near and far objects behave alike.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+SIDE_OF = np.array([2, 3, 2, 3])
+"""The side that measures each coordinate."""
+MIN_SIDE = 1.0
+
+
+@dataclass(frozen=True, eq=False)
+class Motion:
+    """What is believed about T boxes.
+
+    position  (T, 4) float64   centre x, centre y, width, height in pixels
+    velocity  (T, 4) float64   pixels per second
+    spread    (3, T, 4) float64   variance of position, covariance, variance of velocity
+    """
+
+    position: np.ndarray
+    velocity: np.ndarray
+    spread: np.ndarray
+
+    def select(self, rows: np.ndarray) -> "Motion":
+        """The tracks at `rows`."""
+        return Motion(self.position[rows], self.velocity[rows], self.spread[:, rows])
+
+
+NO_MOTION = Motion(np.zeros((0, 4)), np.zeros((0, 4)), np.zeros((3, 0, 4)))
+
+
+def centred(boxes: np.ndarray) -> np.ndarray:
+    """(N, 4) float64 centre x, centre y, width, height of corner boxes (N, 4); sides are at least MIN_SIDE."""
+    corners = boxes.astype(np.float64)
+    sides = corners[:, 2:] - corners[:, :2]
+    return np.concatenate([corners[:, :2] + sides / 2, np.maximum(sides, MIN_SIDE)], axis=1)
+
+
+def corners(position: np.ndarray) -> np.ndarray:
+    """(T, 4) float32 x0 y0 x1 y1 of centred boxes (T, 4); the inverse of `centred`."""
+    half = position[:, 2:] / 2
+    boxes: np.ndarray = np.concatenate([position[:, :2] - half, position[:, :2] + half], axis=1).astype(np.float32)
+    return boxes
+
+
+def started(positions: np.ndarray, velocity: np.ndarray, measurement_noise: float, initial_speed: float) -> Motion:
+    """Tracks seen once, at `positions` (N, 4) centred: `velocity` (4,), uncertain by `initial_speed` sides per second."""
+    side = positions[:, SIDE_OF]
+    speed = np.full_like(side, initial_speed)
+    speed[:, 2:] *= 0.5  # sizes change less than places
+    spread = np.stack([(measurement_noise * side) ** 2, np.zeros_like(side), (speed * side) ** 2])
+    return Motion(positions.astype(np.float64), np.tile(velocity, (len(side), 1)), spread)
+
+
+def predicted(motion: Motion, seconds: float, acceleration_noise: float, slowdown: np.ndarray) -> Motion:
+    """The same tracks `seconds` later.
+
+    acceleration_noise  in sides per s^1.5
+    slowdown            (T,) share of the velocity that is left afterwards; 1 for a track that was just seen
+    """
+    side = motion.position[:, SIDE_OF]
+    noise = (acceleration_noise * side) ** 2
+    noise[:, 2:] *= 0.25
+    keep = slowdown[:, None]
+    travel = seconds * (1.0 + keep) / 2.0  # the mean share of the velocity on the way
+    pp, pv, vv = motion.spread
+    position = motion.position + travel * motion.velocity
+    np.maximum(position[:, 2:], MIN_SIDE, out=position[:, 2:])
+    spread = np.stack(
+        [
+            pp + 2.0 * travel * pv + travel**2 * vv + noise * (seconds**3 / 3.0),
+            keep * (pv + travel * vv) + noise * (seconds**2 / 2.0),
+            keep**2 * vv + noise * seconds,
+        ]
+    )
+    return Motion(position, keep * motion.velocity, spread)
+
+
+def corrected(motion: Motion, positions: np.ndarray, measurement_noise: np.ndarray) -> Motion:
+    """The same tracks after each has been seen at its row of `positions` (T, 4) centred.
+
+    measurement_noise  (T,) standard deviation as share of the side
+    """
+    side = motion.position[:, SIDE_OF]
+    pp, pv, vv = motion.spread
+    total = pp + (measurement_noise[:, None] * side) ** 2
+    gain, gain_velocity = pp / total, pv / total
+    residual = positions - motion.position
+    position = motion.position + gain * residual
+    np.maximum(position[:, 2:], MIN_SIDE, out=position[:, 2:])
+    spread = np.stack([(1.0 - gain) * pp, (1.0 - gain) * pv, vv - gain_velocity * pv])
+    return Motion(position, motion.velocity + gain_velocity * residual, spread)
+
+
+def moved(motion: Motion, transform: np.ndarray) -> Motion:
+    """The same tracks in an image that `transform` (2, 3), old pixels to new ones, has moved.
+
+    Centres and velocities are mapped; sides are scaled by the root of the determinant (a rolling camera leaves boxes
+    upright). The spread is scaled along.
+    """
+    linear, shift = transform[:, :2], transform[:, 2]
+    zoom = float(np.sqrt(abs(np.linalg.det(linear))))
+    position, velocity = motion.position * zoom, motion.velocity * zoom
+    # Sums instead of `@`: BLAS rounds by the number of rows.
+    position[:, :2] = (motion.position[:, None, :2] * linear).sum(axis=2) + shift
+    velocity[:, :2] = (motion.velocity[:, None, :2] * linear).sum(axis=2)
+    return Motion(position, velocity, motion.spread * zoom**2)
+
+
+def shifted(motion: Motion, shift: np.ndarray, seconds: float) -> Motion:
+    """The same tracks `shift` (2,) pixels further, a distance covered in `seconds`: velocities follow."""
+    position, velocity = motion.position.copy(), motion.velocity.copy()
+    position[:, :2] += shift
+    velocity[:, :2] += shift / max(seconds, 1e-3)
+    return Motion(position, velocity, motion.spread)
+
+
+def completed(boxes: np.ndarray, places: np.ndarray, image_size: tuple[int, int]) -> np.ndarray:
+    """Detections (N, 4) that the border of the image cuts, with the side beyond it taken from the prediction.
+
+    boxes   (N, 4) corners, within the image
+    places  (N, 4) corners of the tracks' predictions, which may reach out of the image
+
+    Without it, an object that leaves the image seems to slow down and shrink.
+    """
+    height, width = image_size
+    limits = np.array([width, height], np.float32)
+    slack = 0.005 * limits
+    low, high = boxes[:, :2], boxes[:, 2:]
+    low = np.where(low <= slack, np.minimum(low, places[:, :2]), low)
+    high = np.where(high >= limits - slack, np.maximum(high, places[:, 2:]), high)
+    return np.concatenate([low, high], axis=1)
+
+
+def resized(motion: Motion, scale_x: float, scale_y: float) -> Motion:
+    """The same tracks in an image that was resized."""
+    scale = np.array([scale_x, scale_y, scale_x, scale_y])
+    return Motion(motion.position * scale, motion.velocity * scale, motion.spread * scale**2)
+
+
+def joined(first: Motion, second: Motion) -> Motion:
+    """The tracks of both."""
+    return Motion(
+        np.concatenate([first.position, second.position]),
+        np.concatenate([first.velocity, second.velocity]),
+        np.concatenate([first.spread, second.spread], axis=1),
+    )

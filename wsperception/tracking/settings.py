@@ -1,0 +1,134 @@
+"""Settings of the tracker: the paper's association, the full one, and camera motion."""
+
+from dataclasses import dataclass, field
+
+from wsperception.settings import check, setting
+
+
+@dataclass(frozen=True)
+class FullSettings:
+    """The full association. Times are seconds and noise is relative to the box, so that they hold at any frame rate.
+
+    The defaults were chosen on degraded ground truth of KITTI MOTS at 10 Hz, see benchmarks/tracking.
+    """
+
+    low_score: float = setting(
+        0.1, "Detections from this score up to the tracker's min_score may go on with a track, never begin one",
+        low=0.01, high=1.0,
+    )  # fmt: skip
+    birth_score: float = setting(0.5, "Lowest score of a detection that begins a track", low=0.0, high=1.0)
+    confirm_s: float = setting(
+        0.1, "A track gets its id when it has been seen for this long; 0: at once", unit="s", low=0.0, high=10.0
+    )
+    confirm_score: float = setting(
+        0.9, "A track gets its id at once when it is seen with this score or more", low=0.0, high=1.0
+    )
+    tentative_s: float = setting(
+        0.25, "A track without an id ends when it is not seen for longer than this", unit="s", low=0.0, high=10.0
+    )
+    lost_s: float = setting(
+        1.0, "A track is carried by its motion for this long after it was last seen", unit="s", low=0.0, high=60.0
+    )
+    refind_s: float = setting(
+        3.0, "A track may be found again by appearance alone for this long after it was last seen",
+        unit="s", low=0.0, high=600.0,
+    )  # fmt: skip
+    low_lost_s: float = setting(
+        0.5, "Low-score detections go on with tracks that were seen in the last so many seconds",
+        unit="s", low=0.0, high=60.0,
+    )  # fmt: skip
+    box_weight: float = setting(1.0, "Weight of the overlap of boxes in the similarity", low=0.0, high=100.0)
+    motion_weight: float = setting(0.5, "Weight of the motion model's agreement", low=0.0, high=100.0)
+    mask_weight: float = setting(0.5, "Weight of the overlap of masks", low=0.0, high=100.0)
+    appearance_weight: float = setting(
+        1.0, "Weight of the likeness of embeddings, where the model gives any", low=0.0, high=100.0
+    )
+    min_similarity: float = setting(0.15, "First pass: pairs with less are not matched", low=0.0, high=1.0)
+    low_min_similarity: float = setting(0.3, "Second pass: pairs with less are not matched", low=0.0, high=1.0)
+    refind_min_cosine: float = setting(
+        0.8, "Lowest cosine of embeddings at which a lost track is found again", low=0.0, high=1.0
+    )
+    refind_margin: float = setting(
+        0.1, "Finding again needs a cosine this much better than that of the next candidate", low=0.0, high=1.0
+    )
+    box_margin: float = setting(
+        0.1, "Boxes are widened on each side by this share of it before their overlap is taken", low=0.0, high=2.0
+    )
+    size_gate: float = setting(2.5, "Areas of track and detection may differ by this factor", low=1.0, high=1000.0)
+    duplicate_overlap: float = setting(
+        0.8, "No track begins where this share of the detection lies in one of a track of its class just seen; 1: off",
+        low=0.0, high=1.0,
+    )  # fmt: skip
+    measurement_noise: float = setting(
+        0.05, "Standard deviation of a detected box, as share of its side", low=1e-3, high=1.0
+    )
+    acceleration_noise: float = setting(
+        1.0, "Spectral density of the acceleration's noise, in sides per s^1.5", low=1e-3, high=100.0
+    )
+    initial_speed: float = setting(
+        2.0, "Standard deviation of the speed of a new track, in sides per second", unit="1/s", low=1e-3, high=100.0
+    )
+    slowdown_s: float = setting(
+        1.0, "The speed of an unseen track fades with this time constant", unit="s", low=1e-3, high=1e3
+    )
+    common_motion: bool = setting(
+        True, "See a turn of the camera in the detections: what all objects move alike is taken into account"
+    )
+    common_motion_reach: float = setting(
+        0.1, "Greatest common shift from frame to frame, as share of the image's width", low=0.0, high=1.0
+    )
+    common_motion_advantage: float = setting(
+        1.3, "A common shift needs so many times the overlap of boxes that no shift gives", low=1.0, high=100.0
+    )
+    settled_s: float = setting(
+        0.25, "A track knows its speed when it has been seen for this long", unit="s", low=0.0, high=60.0
+    )
+    gallery_size: int = setting(6, "Embeddings that a track keeps", low=1, high=100)
+    gallery_spacing_s: float = setting(0.3, "Time between two embeddings in the gallery", unit="s", low=0.0, high=60.0)
+    nominal_interval_s: float = setting(
+        0.1, "Time between frames where their stamps do not tell", unit="s", low=1e-3, high=60.0
+    )
+
+    def __post_init__(self) -> None:
+        check(self)
+
+
+@dataclass(frozen=True)
+class CameraMotionSettings:
+    """How the motion of the camera is measured in the image, for the full association."""
+
+    method: str = setting(
+        "off", "off (a still camera, or no time for it), flow (sparse optical flow) or ecc (whole image)",
+        choices=("off", "flow", "ecc"),
+    )  # fmt: skip
+    width: int = setting(320, "Images are shrunk to this width first", unit="pixels", low=64, high=4096)
+
+    def __post_init__(self) -> None:
+        check(self)
+
+
+@dataclass(frozen=True)
+class TrackerSettings:
+    """Defaults are those of WSMOTS, Table 1; `min_similarity` and `max_id` are ours."""
+
+    min_score: float = setting(0.9, "Detections with a lower score are not tracked", low=0.0, high=1.0)
+    window: int = setting(
+        10, "A track ends when it was not seen for more frames than this", unit="frames", low=1, high=10_000
+    )
+    min_similarity: float = setting(
+        0.0, "Pairs whose similarity (box IoU times cosine) is this or less are never matched", low=0.0, high=1.0
+    )
+    max_id: int = setting(65535, "After this id counting starts again at 1, skipping living tracks", low=1, high=65535)
+    association: str = setting(
+        "paper", "paper (WSMOTS Eq. 3 and 4) or full (motion, masks, low scores, gaps)", choices=("paper", "full")
+    )
+    full: FullSettings = field(default_factory=FullSettings)
+    camera_motion: CameraMotionSettings = field(default_factory=CameraMotionSettings)
+
+    def __post_init__(self) -> None:
+        check(self)
+
+    @property
+    def lowest_score(self) -> float:
+        """Detections below take no part in tracking."""
+        return min(self.min_score, self.full.low_score) if self.association == "full" else self.min_score
