@@ -47,8 +47,8 @@ def main(arguments: list[str] | None = None) -> int:
     except InputError as error:
         print(error, file=sys.stderr)
         return 2
-    size = bundle.onnx_path.stat().st_size / 1e6
-    print(f"{bundle.folder}: {size:.1f} MB; {_figures(report)}")
+    megabytes = bundle.onnx_path.stat().st_size / 1e6
+    print(f"{bundle.folder}: {megabytes:.1f} MB; {_figures(report)}")
     return 0
 
 

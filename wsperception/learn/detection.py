@@ -55,7 +55,7 @@ def mask_targets(masks: Tensor, rows: Tensor, rois: Tensor) -> Tensor:
     if len(rois) == 0:
         return masks.new_zeros((0, MASK_SIDE, MASK_SIDE), dtype=torch.float32)
     indexed = torch.cat([rows[:, None].to(rois.dtype), rois], dim=1)
-    crops = roi_align(masks[:, None].float(), indexed, (MASK_SIDE, MASK_SIDE), 1.0, -1, True)
+    crops: Tensor = roi_align(masks[:, None].float(), indexed, (MASK_SIDE, MASK_SIDE), 1.0, -1, True)
     return (crops[:, 0] >= 0.5).float()
 
 

@@ -115,9 +115,9 @@ def with_plain_convolutions(net: PerceptionNet) -> PerceptionNet:
                 conv = nn.Conv2d(
                     child.in_channels,
                     child.out_channels,
-                    child.kernel_size,
-                    child.stride,
-                    child.padding,  # type: ignore[arg-type]
+                    (child.kernel_size[0], child.kernel_size[1]),
+                    (child.stride[0], child.stride[1]),
+                    child.padding,
                 )
                 assert conv.bias is not None
                 assert child.bias is not None

@@ -50,7 +50,8 @@ class ResidualBlock(nn.Module):
         active = functional.relu(input) * (RELU_GAIN * self.scale)
         shortcut = input if self.shortcut is None else self.shortcut(active)
         hidden = functional.relu(self.first(active)) * RELU_GAIN
-        return shortcut + 0.2 * self.second(hidden)
+        branch: Tensor = self.second(hidden)
+        return shortcut + 0.2 * branch
 
 
 class TinyBackbone(nn.Module):
