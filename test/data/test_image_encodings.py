@@ -146,8 +146,9 @@ def test_any_container_of_bytes(container):
     ],
 )
 def test_a_wrong_message_is_named(arguments, text):
+    encoding, height, width, step, data = arguments
     with pytest.raises(InputError) as caught:
-        decode_image(*arguments, False)
+        decode_image(encoding, height, width, step, data, False)
     assert text in str(caught.value)
     assert "\n" not in str(caught.value)
 

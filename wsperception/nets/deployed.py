@@ -112,12 +112,13 @@ def with_plain_convolutions(net: PerceptionNet) -> PerceptionNet:
     for parent in list(plain.modules()):
         for name, child in list(parent.named_children()):
             if isinstance(child, StandardisedConv):
+                assert isinstance(child.padding, tuple)
                 conv = nn.Conv2d(
                     child.in_channels,
                     child.out_channels,
                     (child.kernel_size[0], child.kernel_size[1]),
                     (child.stride[0], child.stride[1]),
-                    child.padding,
+                    (child.padding[0], child.padding[1]),
                 )
                 assert conv.bias is not None
                 assert child.bias is not None
