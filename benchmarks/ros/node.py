@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -76,7 +77,7 @@ def running(bundle: Path, profile: str | None) -> Iterator[tuple[Camera, Spinner
     with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         rclpy.init()
         camera = Camera()
-        spinner = Spinner(camera)
+        spinner = Spinner(camera, threading.Event())
         try:
             until(spinner, lambda: camera.images.get_subscription_count() > 0)
             # The subscription exists; one result shows that the way back does too. Then the counts start anew.

@@ -15,7 +15,7 @@ REPOSITORY = Path(__file__).parents[2]
 OUTPUTS = {"/perception/overlay", "/perception/instance_ids", "/perception/detections", "/diagnostics"}
 
 # Three values belong to the model (its bundle.json); a file of defaults must not overrule them.
-FROM_THE_MODEL = {"tracker": {"min_score", "min_similarity"}, "fusion": {"mask_threshold"}}
+FROM_THE_MODEL = {("tracker", "min_score"), ("tracker", "min_similarity"), ("fusion", "mask_threshold")}
 
 
 def written() -> dict:
@@ -24,12 +24,20 @@ def written() -> dict:
     return content["/**"]["ros__parameters"]
 
 
+def leaves(values: dict, prefix: tuple[str, ...] = ()) -> dict:
+    """Path -> value of every value of a nested mapping."""
+    found = {}
+    for name, value in values.items():
+        path = (*prefix, name)
+        found |= leaves(value, path) if isinstance(value, dict) else {path: value}
+    return found
+
+
 def test_pipeline_values_are_the_defaults_of_the_code():
-    defaults = to_mapping(PipelineSettings())
-    for group, names in FROM_THE_MODEL.items():
-        for name in names:
-            del defaults[group][name]
-    assert written()["pipeline"] == defaults
+    defaults = leaves(to_mapping(PipelineSettings()))
+    values = leaves(written()["pipeline"])
+    assert values == {path: defaults[path] for path in values}
+    assert not FROM_THE_MODEL & set(values) and set(defaults) >= FROM_THE_MODEL
 
 
 def test_node_values_are_the_defaults_of_the_code():

@@ -104,3 +104,22 @@ def test_autostart_with_an_unknown_backend_says_which_there_are(peer, start_node
     peer.until(lambda: "cannot configure" in node.log, "the reason")
     assert "backend 'abacus': unknown; expected auto, onnx" in node.log
     assert peer.state() == "unconfigured"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "reason"),
+    [
+        (
+            "/perception/detections.publisher.reliability",
+            "foo",
+            "cannot configure: ~/detections: Unexpected QoS override",
+        ),
+        ("/image.subscription.depth", "many", "cannot activate: /image: Trying to set parameter"),
+    ],
+)
+def test_a_wrong_qos_override_is_one_line(peer, start_node, toy_bundle, name, value, reason):
+    node = start_node({"model": toy_bundle, f"qos_overrides.{name}": value})
+    peer.until(lambda: "cannot " in node.log, "the reason")
+    assert reason in node.log and "Traceback" not in node.log
+    peer.until_state("unconfigured" if "configure" in reason else "inactive")
+    assert peer.node.count_subscribers("/image") == 0

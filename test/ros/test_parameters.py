@@ -11,10 +11,11 @@ from rclpy.parameter import Parameter
 from ros_peer import Results, image
 from sensor_msgs.msg import Image
 from toy_model import picture
+from vision_msgs.msg import LabelInfo
 
 from wsperception.errors import InputError
 from wsperception.pipeline import PipelineSettings
-from wsperception.ros import parameters
+from wsperception.ros import parameters, qos
 from wsperception.ros.parameters import NodeSettings
 from wsperception.settings import check, setting
 
@@ -154,7 +155,11 @@ def test_the_node_s_parameters(peer, start_node, toy_bundle):
     both = picture((10, 5, 30, 20), (50, 8, 56, 40))
     camera.publish(image(both, 10**9))
     results.until(peer, 1)
+    label_info = peer.listen(LabelInfo, "/perception/label_info", qos.latched())
+    peer.until(lambda: len(label_info) == 1, "label info")
     assert set_one(peer, "pipeline.tracker.min_score", 0.94).successful
+    peer.until(lambda: len(label_info) == 2, "label info with the new threshold")
+    assert label_info.messages[1].threshold == pytest.approx(0.94)
     camera.publish(image(both, 2 * 10**9))
     results.until(peer, 2)
     assert set_one(peer, "pipeline.tracker.min_score", 0.9).successful

@@ -1,15 +1,18 @@
 """One camera's topics: the image that comes in, the results that go out."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
+from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValueException
 from rclpy.lifecycle import LifecycleNode
 from rclpy.qos import QoSProfile
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 from vision_msgs.msg import Detection2DArray, LabelInfo
 
+from wsperception.errors import InputError
 from wsperception.overlay import draw_overlay
 from wsperception.pipeline import Result
 from wsperception.ros import messages, qos
@@ -45,16 +48,29 @@ class Camera:
             self.topic += "/compressed"
         self.message_class: type[ImageMessage] = CompressedImage if compressed else Image
 
-        own = f"~/{name}/" if name else "~/"
-        create = node.create_lifecycle_publisher
-        options = {"qos_overriding_options": qos.overridable()}
-        self._detections = create(Detection2DArray, f"{own}detections", qos.output(), **options)
-        self._instance_ids = create(Image, f"{own}instance_ids", qos.output(), **options)
+        self._publishers: list[Any] = []
+        try:
+            self._create_publishers()
+        except InputError:
+            self.destroy()
+            raise
+
+    def _create_publishers(self) -> None:
+        self._detections = self._create_publisher(Detection2DArray, "detections")
+        self._instance_ids = self._create_publisher(Image, "instance_ids")
         # Without stuff the class of a pixel is that of its detection: no topic that says it twice.
-        panoptic = not all(labels.is_thing)
-        self._semantic = create(Image, f"{own}semantic", qos.output(), **options) if panoptic else None
-        self._overlay = create(Image, f"{own}overlay", qos.output(), **options)
-        self._label_info = create(LabelInfo, f"{own}label_info", qos.latched())
+        self._semantic = None if all(self._labels.is_thing) else self._create_publisher(Image, "semantic")
+        self._overlay = self._create_publisher(Image, "overlay")
+        self._label_info = self._create_publisher(LabelInfo, "label_info", qos.latched())
+
+    def _create_publisher(self, kind: Any, name: str, profile: QoSProfile | None = None) -> Any:
+        topic = f"~/{self.name}/{name}" if self.name else f"~/{name}"
+        with _qos_mistakes(topic):
+            publisher = self._node.create_lifecycle_publisher(
+                kind, topic, profile or qos.output(), qos_overriding_options=qos.overridable()
+            )
+        self._publishers.append(publisher)
+        return publisher
 
     def subscribe(self, on_image: Callable[[ImageMessage], None]) -> None:
         """Starts to receive; the newest image only."""
@@ -70,14 +86,15 @@ class Camera:
         events = SubscriptionEventCallbacks(
             incompatible_qos=lambda _: self.warn("qos", self.explain_silence()), **more_events
         )
-        return self._node.create_subscription(
-            self.message_class,
-            self.topic,
-            on_image,
-            self._input_qos,
-            event_callbacks=events,
-            qos_overriding_options=qos.overridable(),
-        )
+        with _qos_mistakes(self.topic):
+            return self._node.create_subscription(
+                self.message_class,
+                self.topic,
+                on_image,
+                self._input_qos,
+                event_callbacks=events,
+                qos_overriding_options=qos.overridable(),
+            )
 
     def _on_lost(self, event: Any) -> None:
         self.statistics.count("lost", int(event.total_count_change))
@@ -123,6 +140,16 @@ class Camera:
     def destroy(self) -> None:
         """Takes all topics away."""
         self.unsubscribe()
-        for publisher in (self._detections, self._instance_ids, self._semantic, self._overlay, self._label_info):
-            if publisher is not None:
-                self._node.destroy_lifecycle_publisher(publisher)
+        for publisher in self._publishers:
+            self._node.destroy_lifecycle_publisher(publisher)
+
+
+@contextmanager
+def _qos_mistakes(topic: str) -> Iterator[None]:
+    """Turns what rclpy raises for a wrong `qos_overrides` parameter into one line for the user."""
+    try:
+        yield
+    except (InvalidParameterTypeException, InvalidParameterValueException, RuntimeError) as error:
+        if isinstance(error, UnsupportedEventTypeError):
+            raise
+        raise InputError(f"{topic}: {' '.join(str(error).split())}") from None

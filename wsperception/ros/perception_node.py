@@ -75,8 +75,14 @@ class PerceptionNode(LifecycleNode):
         return super().on_configure(state)
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        with self._telling_defects():
-            return self._start(state)
+        try:
+            with self._telling_defects():
+                return self._start(state)
+        except InputError as error:
+            self.get_logger().error(f"cannot activate: {error}")
+            self._stop()
+            super().on_deactivate(state)
+            return TransitionCallbackReturn.FAILURE
 
     def _start(self, state: LifecycleState) -> TransitionCallbackReturn:
         assert self._pipeline is not None
@@ -84,7 +90,7 @@ class PerceptionNode(LifecycleNode):
         window_s = self._settings.batch_window_ms / 1e3
         self._worker = Worker(self._pipeline, self._cameras, window_s, self._on_worker_death)
         self._worker.start()
-        self._publish_label_info()
+        self._publish_label_info(self._pipeline.settings)
         for camera in self._cameras.values():
             camera.subscribe(self._receiver(camera, self._worker))
         return verdict
@@ -179,11 +185,10 @@ class PerceptionNode(LifecycleNode):
 
         return on_image
 
-    def _publish_label_info(self) -> None:
-        assert self._pipeline is not None
+    def _publish_label_info(self, settings: PipelineSettings) -> None:
         header = Header(stamp=self.get_clock().now().to_msg())
         for camera in self._cameras.values():
-            camera.publish_label_info(self._pipeline.settings.tracker.min_score, header)
+            camera.publish_label_info(settings.tracker.min_score, header)
 
     # ---- services and parameters
 
@@ -218,6 +223,7 @@ class PerceptionNode(LifecycleNode):
             settings = parameters.read(self, PipelineSettings, PIPELINE, pipeline)
             if self._worker is not None:
                 self._worker.use(settings)
+                self._publish_label_info(settings)
             else:
                 self._pipeline.settings = settings
         return SetParametersResult(successful=True)

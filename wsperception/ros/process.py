@@ -19,21 +19,17 @@ WAKE_S = 0.2
 
 
 class Spinner:
-    """The executor of a process, until somebody asks the process to end."""
+    """The executor of a process, until `stopping` is set."""
 
-    def __init__(self, node: Node) -> None:
+    def __init__(self, node: Node, stopping: threading.Event) -> None:
         self._executor = SingleThreadedExecutor()
         self._executor.add_node(node)
-        self._stopping = threading.Event()
+        self._stopping = stopping
 
     @property
     def goes_on(self) -> bool:
-        """False from the first SIGINT or SIGTERM on."""
+        """False once somebody asked the process to end."""
         return not self._stopping.is_set()
-
-    def stop(self, *_: object) -> None:
-        """Ends the spinning; the handler of both signals."""
-        self._stopping.set()
 
     def spin_once(self, timeout_s: float = WAKE_S) -> None:
         """Waits for one piece of work and does it."""
@@ -58,16 +54,16 @@ def run_node(
     Returns the status of `work`, 2 after a user's mistake.
     """
     # rclpy's handlers shut the context down under whoever is publishing or waiting at that moment, and Python's raise
-    # KeyboardInterrupt anywhere: a second Ctrl-C then breaks the shutdown in the middle. Ours only set a flag.
-    rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
+    # KeyboardInterrupt anywhere: a second Ctrl-C then breaks the shutdown in the middle. Ours only set a flag, from
+    # before the node exists: a signal while it is made counts too.
+    stopping = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: None)
+        signal.signal(number, lambda *_: stopping.set())
+    rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
     node: N | None = None
     try:
         node = make()
-        spinner = Spinner(node)
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, spinner.stop)
+        spinner = Spinner(node, stopping)
         try:
             return work(node, spinner)
         finally:
