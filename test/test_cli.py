@@ -248,3 +248,9 @@ def test_demo_does_not_touch_a_strangers_folder(tmp_path, constant_bundle, capsy
         assert main(["demo", "--out", str(folder), "--model", str(constant_bundle.folder)]) == 2
         assert f"holds '{name}', which no earlier demonstration made" in one_line(capsys)
         assert (folder / name).is_dir()
+
+
+def test_demo_tells_a_wrong_model_before_it_touches_anything(tmp_path, capsys):
+    assert main(["demo", "--out", str(tmp_path / "demo"), "--model", "nothing-of-that-name"]) == 2
+    assert "no such model" in one_line(capsys)
+    assert not (tmp_path / "demo").exists()

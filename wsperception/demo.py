@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
+from wsperception.bundle import read_bundle
 from wsperception.data.drive.write import drive_command
 from wsperception.errors import InputError
 from wsperception.evaluation.command import evaluate_command
@@ -34,6 +35,7 @@ def run_demo(out: Path, model: str, seed: int, frames: int, progress: Progress) 
 
     An earlier demonstration in `out` is replaced; InputError where the folder holds anything else.
     """
+    read_bundle(model)  # a wrong name is told before the drive is painted, and before an older one is removed
     _make_room(out)
     with progress("1/3 drive") as show:
         names = drive_command(out / _DRIVE, seed, frames=frames, progress=show)
