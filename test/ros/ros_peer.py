@@ -192,6 +192,7 @@ class Results:
     """A camera's outputs, all of them."""
 
     def __init__(self, peer: Peer, camera: Any, prefix: str = "/perception/", *others: Received) -> None:
+        self._prefix = prefix
         self.detections = peer.listen(Detection2DArray, f"{prefix}detections")
         self.ids = peer.listen(Image, f"{prefix}instance_ids")
         self.diagnostics = peer.listen(DiagnosticArray, "/diagnostics")
@@ -202,12 +203,12 @@ class Results:
         peer.until(lambda: len(self.detections) >= count and len(self.ids) >= count, f"{count} frames of results")
 
     def status(self, name: str) -> Any:
-        """The newest status whose name ends with ": <name>"; None where there is none yet."""
+        """This node's newest status whose name ends with ": <name>"; None where there is none yet."""
         found = [
             status
             for message in self.diagnostics.messages
             for status in message.status
-            if status.name.endswith(f": {name}")
+            if status.name.endswith(f": {name}") and self._prefix.startswith(status.name.partition(":")[0] + "/")
         ]
         return found[-1] if found else None
 

@@ -151,19 +151,19 @@ def test_nothing_is_queued_while_the_network_is_busy(peer, start_node, toy_bundl
     peer.until_state("active", "/busy")
     camera = peer.publisher(Image, "/image")
     results = Results(peer, camera, "/busy/")
-    for number in range(40):  # 2 s at 20 Hz; the network manages 3 per second
+    for number in range(40):  # far more than a network that takes 0.3 s can work on
         camera.publish(image(picture((10, 5, 30, 20)), SECOND + number))
-        peer.spin(0.05)
+        peer.spin(0.02)
     last = SECOND + 39
     peer.until(lambda: last in results.detections.stamps(), "the newest image's result")
     stamps = results.detections.stamps()
-    assert stamps == sorted(stamps) and 3 <= len(stamps) <= 12
-    peer.until(lambda: results.value("image", "images received") not in ("", "0"), "diagnostics")
-    peer.spin(1.2)
-    received, published, dropped = (
-        int(results.value("image", f"images {name}")) for name in ("received", "published", "dropped")
-    )
-    assert received == published + dropped and dropped >= 20
+    assert stamps == sorted(stamps) and len(stamps) < 40
+
+    def settled():
+        counts = [results.value("image", f"images {name}") for name in ("received", "published", "dropped")]
+        return "" not in counts and int(counts[0]) == int(counts[1]) + int(counts[2]) and int(counts[2]) > 0
+
+    peer.until(settled, "counts that add up")
 
 
 @pytest.mark.parametrize("signals", [1, 2, 5])
