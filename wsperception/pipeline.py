@@ -34,11 +34,15 @@ class PipelineSettings:
 
     @property
     def min_score(self) -> float:
-        """Detections below are dropped before fusion, so that they hide nothing."""
-        lowest = self.tracker.min_score
+        """Detections below are dropped at once."""
+        return max(min(self.painted_score, self.tracker.lowest_score), 1e-6)  # the network pads with rows of score 0
+
+    @property
+    def painted_score(self) -> float:
+        """Detections below get pixels only when the tracker knows them; until then they hide nothing."""
         if self.keep_untracked:
-            lowest = min(lowest, self.untracked_min_score)
-        return max(lowest, 1e-6)  # the network pads its outputs with rows of score 0
+            return min(self.tracker.min_score, self.untracked_min_score)
+        return self.tracker.min_score
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,20 +130,55 @@ class Pipeline:
         found = decode(raw, placing, settings.min_score, classes)
         timings_ms["decode"] = _ms_since(start)
         start = time.perf_counter()
-        fused = fuse(found, settings.fusion)
+        fused, candidates = _paint(found, settings)
         timings_ms["fuse"] = _ms_since(start)
         start = time.perf_counter()
-        instances = found.select(fused.instance_rows)
-        segments = self._track(fused, instances, frame)
+        track_ids = self._track(fused, candidates, frame)
         timings_ms["track"] = _ms_since(start)
+        start = time.perf_counter()
+        segments, instances = _published(fused, candidates, track_ids, settings)
+        timings_ms["fuse"] += _ms_since(start)
         return Result(frame, segments, instances, timings_ms, broken)
 
-    def _track(self, fused: Fused, instances: Instances, frame: Frame) -> SegmentMap:
+    def _track(self, fused: Fused, candidates: Instances, frame: Frame) -> np.ndarray:
+        """Track ids (N,) of the candidates."""
         tracker = self._trackers.get(frame.source)
         if tracker is None:
             tracker = self._trackers[frame.source] = Tracker(self._settings.tracker)
-        track_ids = tracker.update(instances, frame.stamp_ns)
-        return dataclasses.replace(fused.segments, track_ids=np.append(np.int32(0), track_ids))
+        return tracker.update(candidates, frame.stamp_ns, fused.segments.ids, frame.image)
+
+
+def _paint(found: Instances, settings: PipelineSettings) -> tuple[Fused, Instances]:
+    """What is sure enough to be painted, fused; and the detections to be tracked.
+
+    Row r of the candidates is segment row r + 1; behind them come the detections that are too weak to be painted.
+    """
+    strong = found.scores >= settings.painted_score
+    if strong.all():
+        fused = fuse(found, settings.fusion)
+        return fused, found.select(fused.instance_rows)
+    rows = np.flatnonzero(strong)
+    fused = fuse(found.select(rows), settings.fusion)
+    return fused, found.select(np.concatenate([rows[fused.instance_rows], np.flatnonzero(~strong)]))
+
+
+def _published(
+    fused: Fused, candidates: Instances, track_ids: np.ndarray, settings: PipelineSettings
+) -> tuple[SegmentMap, Instances]:
+    """The segments with their ids, and the detections they were made from.
+
+    Painted objects that the tracker does not trust yet make room, and weak ones that it knows are painted.
+    """
+    shown = track_ids > 0
+    if settings.keep_untracked:
+        shown = shown | (candidates.scores >= settings.untracked_min_score)
+    painted = np.arange(len(candidates)) < len(fused.segments)
+    if (shown != painted).any():
+        rows = np.flatnonzero(shown)
+        fused = fuse(candidates.select(rows), settings.fusion)
+        painted = rows[fused.instance_rows]
+        candidates, track_ids = candidates.select(painted), track_ids[painted]
+    return dataclasses.replace(fused.segments, track_ids=np.append(np.int32(0), track_ids)), candidates
 
 
 def default_settings(bundle: ModelBundle) -> PipelineSettings:

@@ -5,6 +5,7 @@ All trackers see the same segments and only give them ids, so the mask IoU with 
 
 import dataclasses
 import pickle
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,11 +42,13 @@ class Detected:
 
     def label_map(self, frame: int) -> np.ndarray:
         """(H, W) uint16: row + 1 of the frame's instances, 0 where there is none."""
-        size = self.instances[frame].image_size
-        ids = np.zeros(size, np.uint16)
+        height, width = self.instances[frame].image_size
+        steps = np.zeros(height * width + 1, np.int16)  # column by column: where a row begins and ends
         for row, counts in enumerate(self.runs[frame][1:], start=1):
-            ids[rle.decode(counts, size)] = row
-        return ids
+            bounds = np.cumsum(rle.run_lengths(counts))
+            steps[bounds[0::2][: len(bounds) // 2]] += row
+            steps[bounds[1::2]] -= row
+        return np.cumsum(steps[:-1], dtype=np.int16).astype(np.uint16).reshape(width, height).T
 
     def every(self, frames: np.ndarray, rate_hz: float) -> "Detected":
         """Only the frames at these positions, as if the camera had given no others."""
@@ -62,13 +65,13 @@ class Detected:
         )
 
 
-def detected(truth: Truth, level: NoiseLevel, seed: int, cache: Path) -> Detected:
-    """The detections, from `cache` where they were made before."""
-    path = cache / f"{truth.name}-{level.name}-{seed}.pickle"
+def detected(read: Callable[[], Truth], name: str, level: NoiseLevel, seed: int, cache: Path) -> Detected:
+    """The detections of the sequence `name`, from `cache` where they were made before; else `read` its ground truth."""
+    path = cache / f"{name}-{level.name}-{seed}.pickle"
     if path.exists():
         made: Detected = pickle.loads(path.read_bytes())
         return made
-    made = _detect(truth, level, seed)
+    made = _detect(read(), level, seed)
     cache.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(".part")
     part.write_bytes(pickle.dumps(made))

@@ -13,6 +13,8 @@ from wsperception.tracking.motion import Motion
 BIN = 6.0
 """Width of a bin of the vote, in pixels of an image 1242 wide."""
 REFERENCE_WIDTH = 1242.0
+FITTING = 0.65
+"""Overlap from which a track counts as being where it was expected."""
 FEWEST = 3
 """Objects that must agree on a shift."""
 
@@ -36,11 +38,16 @@ def common_shift(
     advantage      a shift needs this many times the overlap that no shift gives
 
     The shift found is the one with most votes; it counts only where it raises the overlap of boxes, summed over the
-    tracks, by `advantage`, and at least FEWEST tracks overlap better.
+    tracks, by `advantage`, and at least FEWEST tracks overlap better. Where half of the tracks fit as they are, none is
+    looked for.
     """
     nothing = np.zeros(2)
     if len(places) < FEWEST or len(boxes) < FEWEST:
         return nothing
+    same = classes[:, None] == found_classes[None, :]
+    still = _best_overlap(places, boxes, same)
+    if np.count_nonzero(still >= FITTING) * 2 >= len(still):
+        return nothing  # most are where they were expected: the usual frame, and nothing more is computed
     gaps, weights = _votes(places, classes, boxes, found_classes)
     width = BIN * image_width / REFERENCE_WIDTH
     reach = int(np.ceil(farthest * image_width / width))
@@ -55,8 +62,6 @@ def common_shift(
     if near.any(axis=1).sum() < FEWEST:
         return nothing
     shift = np.median(gaps[near], axis=0)
-    same = classes[:, None] == found_classes[None, :]
-    still = _best_overlap(places, boxes, same)
     shifted = _best_overlap(places + np.tile(shift, 2), boxes, same)
     better = (shifted > still).sum() >= FEWEST and shifted.sum() > advantage * still.sum()
     return shift if better else nothing

@@ -10,66 +10,15 @@ from wsperception.tracking import motion as kalman
 from wsperception.tracking import terms
 from wsperception.tracking.assignment import assign
 from wsperception.tracking.common_motion import common_shift, shared_velocity
-from wsperception.tracking.gallery import NO_GALLERY, Gallery
+from wsperception.tracking.full_tracks import FullTracks, joined
+from wsperception.tracking.gallery import Gallery
 from wsperception.tracking.identity import IdCounter
-from wsperception.tracking.motion import NO_MOTION, Motion
+from wsperception.tracking.motion import Motion
 from wsperception.tracking.settings import FullSettings, TrackerSettings
 from wsperception.types import Instances
 
 NO_LABELS = np.zeros((0, 0), np.uint16)
 """Stands for a label map where there is none."""
-
-
-@dataclass(frozen=True, eq=False)
-class FullTracks:
-    """The living tracks, T of them.
-
-    ids        (T,) int32     0 while tentative
-    class_ids  (T,) int32
-    motion     where they are believed to be at `stamp_ns`
-    first_ns   (T,) int64     stamp of the first detection
-    last_ns    (T,) int64     stamp of the most recent one
-    shapes     (T, CELLS, CELLS) bool  the most recent silhouette
-    gallery    embeddings
-    stamp_ns   stamp of the frame that these tracks know
-    """
-
-    ids: np.ndarray
-    class_ids: np.ndarray
-    motion: Motion
-    first_ns: np.ndarray
-    last_ns: np.ndarray
-    shapes: np.ndarray
-    gallery: Gallery
-    stamp_ns: int
-
-    def __len__(self) -> int:
-        return len(self.ids)
-
-    def select(self, rows: np.ndarray) -> "FullTracks":
-        """The tracks at `rows`."""
-        return FullTracks(
-            self.ids[rows],
-            self.class_ids[rows],
-            self.motion.select(rows),
-            self.first_ns[rows],
-            self.last_ns[rows],
-            self.shapes[rows],
-            self.gallery.select(rows),
-            self.stamp_ns,
-        )
-
-
-NO_FULL_TRACKS = FullTracks(
-    np.zeros(0, np.int32),
-    np.zeros(0, np.int32),
-    NO_MOTION,
-    np.zeros(0, np.int64),
-    np.zeros(0, np.int64),
-    np.zeros((0, terms.CELLS, terms.CELLS), bool),
-    NO_GALLERY,
-    0,
-)
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,7 +66,7 @@ def follow(
     tracks = _seen(tracks, seen, found, rows, stamp_ns, full)
     new = _births(found, partner, settings)
     partner[new] = len(tracks) + np.arange(len(new))
-    tracks = _joined(tracks, _born(found, new, stamp_ns, full, _shared_velocity(tracks, full)))
+    tracks = joined(tracks, _born(found, new, stamp_ns, full, _shared_velocity(tracks, full)))
     tracks = _confirmed(tracks, partner, found.scores, full, counter, settings.max_id)
     ids = np.zeros(len(instances), np.int32)
     ids[found.order] = np.where(partner >= 0, np.append(tracks.ids, 0)[partner], 0)
@@ -195,11 +144,19 @@ def _associate(tracks: FullTracks, found: Found, stamp_ns: int, settings: Tracke
     sim = similarity(tracks, places, found, full) * allowed
     free = unseen_s <= full.lost_s
     _match(sim, np.flatnonzero(free), np.flatnonzero(strong), full.min_similarity, partner)
+    if full.wide_margin > 0:
+        free = ~np.isin(np.arange(len(tracks)), partner) & (unseen_s <= full.low_lost_s)
+        lines, columns = np.flatnonzero(free), np.flatnonzero(strong & (partner < 0))
+        if len(lines) and len(columns):
+            wide = np.zeros_like(sim)
+            pairs = np.ix_(lines, columns)
+            wide[pairs] = terms.widened_iou(places[lines], found.boxes[columns], full.wide_margin) * allowed[pairs]
+            _match(wide, lines, columns, full.wide_min_similarity, partner)
     if weak.any():
         free = ~np.isin(np.arange(len(tracks)), partner) & (unseen_s <= full.low_lost_s)
         _match(sim, np.flatnonzero(free), np.flatnonzero(weak), full.low_min_similarity, partner)
-    if tracks.gallery.informative:
-        free = ~np.isin(np.arange(len(tracks)), partner) & (tracks.ids > 0)
+    if tracks.gallery.informative and full.refind_s > 0:
+        free = ~np.isin(np.arange(len(tracks)), partner) & (tracks.ids > 0) & (unseen_s <= full.refind_s)
         left = np.flatnonzero(strong & (partner < 0))
         _find_again(tracks, np.flatnonzero(free), found, left, full, partner)
     return partner
@@ -207,17 +164,18 @@ def _associate(tracks: FullTracks, found: Found, stamp_ns: int, settings: Tracke
 
 def similarity(tracks: FullTracks, places: np.ndarray, found: Found, full: FullSettings) -> np.ndarray:
     """(T, N) float32 in [0, 1]: the weighted mean of the terms that have something to say."""
-    parts = [
-        (full.box_weight, terms.widened_iou(places, found.boxes, full.box_margin)),
-        (full.motion_weight, terms.motion_agreement(tracks.motion, places, found.positions, full.measurement_noise)),
-    ]
+    touching = terms.widened_iou(places, found.boxes, full.box_margin)
+    parts = [(full.box_weight, touching)]
+    if full.motion_weight > 0:
+        agreement = terms.motion_agreement(tracks.motion, places, found.positions, full.measurement_noise)
+        parts.append((full.motion_weight, agreement))
     if full.mask_weight > 0 and found.label_map.size:
         overlap = terms.mask_overlap(tracks.shapes, places, found.label_map, found.all_shapes, found.all_boxes)
         parts.append((full.mask_weight, overlap[:, found.order]))
     if full.appearance_weight > 0 and tracks.gallery.informative:
         parts.append((full.appearance_weight, terms.likeness(tracks.gallery.embeddings, found.embeddings)))
     # No overlap of boxes, no pair: the other terms only rank.
-    return terms.combined(parts) * (parts[0][1] > 0)
+    return terms.combined(parts) * (touching > 0)
 
 
 def _match(sim: np.ndarray, lines: np.ndarray, columns: np.ndarray, limit: float, partner: np.ndarray) -> None:
@@ -299,23 +257,6 @@ def _shared_velocity(tracks: FullTracks, full: FullSettings) -> np.ndarray:
     return shared_velocity(tracks.motion, known) if full.common_motion else np.zeros(4)
 
 
-def _joined(tracks: FullTracks, new: FullTracks) -> FullTracks:
-    if len(new) == 0:
-        return tracks
-    if len(tracks) == 0:
-        return new
-    return FullTracks(
-        np.concatenate([tracks.ids, new.ids]),
-        np.concatenate([tracks.class_ids, new.class_ids]),
-        kalman.joined(tracks.motion, new.motion),
-        np.concatenate([tracks.first_ns, new.first_ns]),
-        np.concatenate([tracks.last_ns, new.last_ns]),
-        np.concatenate([tracks.shapes, new.shapes]),
-        tracks.gallery.joined(new.gallery),
-        new.stamp_ns,
-    )
-
-
 def _confirmed(
     tracks: FullTracks, partner: np.ndarray, scores: np.ndarray, full: FullSettings, counter: IdCounter, max_id: int
 ) -> FullTracks:
@@ -331,13 +272,3 @@ def _confirmed(
     ids = tracks.ids.copy()
     ids[lines[sure]] = counter.take(int(sure.sum()), ids, max_id)
     return dataclasses.replace(tracks, ids=ids)
-
-
-def moved(tracks: FullTracks, transform: np.ndarray) -> FullTracks:
-    """The same tracks in an image that the camera's motion (2, 3) has moved."""
-    return dataclasses.replace(tracks, motion=kalman.moved(tracks.motion, transform))
-
-
-def resized(tracks: FullTracks, scale_x: float, scale_y: float) -> FullTracks:
-    """The same tracks in an image that was resized."""
-    return dataclasses.replace(tracks, motion=kalman.resized(tracks.motion, scale_x, scale_y))

@@ -50,7 +50,7 @@ def corners(position: np.ndarray) -> np.ndarray:
 
 
 def started(positions: np.ndarray, velocity: np.ndarray, measurement_noise: float, initial_speed: float) -> Motion:
-    """Tracks seen once, at `positions` (N, 4) centred: `velocity` (4,), uncertain by `initial_speed` sides per second."""
+    """Tracks seen once, at `positions` (N, 4) centred, `velocity` (4,) uncertain by `initial_speed` sides per s."""
     side = positions[:, SIDE_OF]
     speed = np.full_like(side, initial_speed)
     speed[:, 2:] *= 0.5  # sizes change less than places

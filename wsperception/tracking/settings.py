@@ -16,7 +16,7 @@ class FullSettings:
         0.1, "Detections from this score up to the tracker's min_score may go on with a track, never begin one",
         low=0.01, high=1.0,
     )  # fmt: skip
-    birth_score: float = setting(0.5, "Lowest score of a detection that begins a track", low=0.0, high=1.0)
+    birth_score: float = setting(0.6, "Lowest score of a detection that begins a track", low=0.0, high=1.0)
     confirm_s: float = setting(
         0.1, "A track gets its id when it has been seen for this long; 0: at once", unit="s", low=0.0, high=10.0
     )
@@ -37,8 +37,8 @@ class FullSettings:
         0.5, "Low-score detections go on with tracks that were seen in the last so many seconds",
         unit="s", low=0.0, high=60.0,
     )  # fmt: skip
-    box_weight: float = setting(1.0, "Weight of the overlap of boxes in the similarity", low=0.0, high=100.0)
-    motion_weight: float = setting(0.5, "Weight of the motion model's agreement", low=0.0, high=100.0)
+    box_weight: float = setting(1.0, "Weight of the overlap of boxes in the similarity", low=0.01, high=100.0)
+    motion_weight: float = setting(0.0, "Weight of the motion model's agreement", low=0.0, high=100.0)
     mask_weight: float = setting(0.5, "Weight of the overlap of masks", low=0.0, high=100.0)
     appearance_weight: float = setting(
         1.0, "Weight of the likeness of embeddings, where the model gives any", low=0.0, high=100.0
@@ -54,7 +54,14 @@ class FullSettings:
     box_margin: float = setting(
         0.1, "Boxes are widened on each side by this share of it before their overlap is taken", low=0.0, high=2.0
     )
-    size_gate: float = setting(2.5, "Areas of track and detection may differ by this factor", low=1.0, high=1000.0)
+    wide_margin: float = setting(
+        0.5, "What the first pass left is compared again with boxes widened by this share of their side; 0: not",
+        low=0.0, high=5.0,
+    )  # fmt: skip
+    wide_min_similarity: float = setting(
+        0.3, "Lowest overlap of boxes so widened at which a pair is matched", low=0.0, high=1.0
+    )
+    size_gate: float = setting(4.0, "Areas of track and detection may differ by this factor", low=1.0, high=1000.0)
     duplicate_overlap: float = setting(
         0.8, "No track begins where this share of the detection lies in one of a track of its class just seen; 1: off",
         low=0.0, high=1.0,

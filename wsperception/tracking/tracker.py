@@ -4,10 +4,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from wsperception.tracking import full, paper
+from wsperception.tracking import full, full_tracks, paper
 from wsperception.tracking import motion as kalman
 from wsperception.tracking.camera_motion import STILL, CameraMotion
-from wsperception.tracking.full import NO_FULL_TRACKS, NO_LABELS
+from wsperception.tracking.full import NO_LABELS
+from wsperception.tracking.full_tracks import NO_FULL_TRACKS
 from wsperception.tracking.identity import IdCounter
 from wsperception.tracking.paper import NO_TRACKS
 from wsperception.tracking.settings import TrackerSettings
@@ -91,7 +92,7 @@ class Tracker:
         if image is not None:
             transform = self._camera.measured(image, self.settings.camera_motion)
             if transform is not STILL:
-                self._full = full.moved(self._full, transform)
+                self._full = full_tracks.moved(self._full, transform)
         self._full, ids = full.follow(self._full, instances, self._time_ns, label_map, self.settings, self._counter)
         return ids
 
@@ -136,7 +137,7 @@ class Tracker:
             old_height, old_width = self._image_size  # type: ignore[misc]
             scale_x, scale_y = image_size[1] / old_width, image_size[0] / old_height
             self._paper = paper.resized(self._paper, scale_x, scale_y)
-            self._full = full.resized(self._full, scale_x, scale_y)
+            self._full = full_tracks.resized(self._full, scale_x, scale_y)
         self._image_size = image_size
 
     def _note_times(self, ids: np.ndarray) -> None:

@@ -1,0 +1,149 @@
+"""The tracking benchmark: all trackers on the same noisy detections. One command, resumable, seeded.
+
+    python -m benchmarks.tracking.run --data ../shared/data --out out/tracking
+
+runs what is not in `out` yet and then writes tables.md and hota.png there. Peers that are not installed are
+skipped by name; benchmarks/tracking/peers.py says how to install them. `--split tuning` shows the sequences on which
+settings may be chosen; the default is the report split, on which none were.
+"""
+
+import argparse
+import functools
+import json
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.tracking.conditions import CONDITIONS, Stream, stream
+from benchmarks.tracking.detections import Detected, detected
+from benchmarks.tracking.noise import LEVELS, NoiseLevel
+from benchmarks.tracking.ours import OURS
+from benchmarks.tracking.peer_settings import SETTINGS
+from benchmarks.tracking.peers import PEERS, available
+from benchmarks.tracking.report import write_report
+from benchmarks.tracking.score import scores
+from benchmarks.tracking.truth import REPORT, TUNING, kitti_mots, mot15
+from wsperception.evaluation.mots import COUNTS, RATIOS
+from wsperception.tracking import Tracker
+
+SPLITS = {"report": REPORT, "tuning": TUNING, "mot15_tud": ("TUD-Campus", "TUD-Stadtmitte")}
+
+
+@dataclass(frozen=True)
+class Job:
+    """One tracker on one split under one noise, seed and condition."""
+
+    split: str
+    level: NoiseLevel
+    seed: int
+    condition: str
+    tracker: str
+
+    def path(self, out: Path) -> Path:
+        """Where its result lies."""
+        words = (self.split, self.level.name, str(self.seed), self.condition, self.tracker)
+        return out / "results" / ("-".join(words).replace(" ", "_").replace(",", "").replace("%", "percent") + ".json")
+
+
+def main() -> None:
+    arguments = _arguments()
+    trackers = arguments.trackers or [*OURS, *available()]
+    for name in sorted(set(PEERS) - set(available())):
+        print(f"{name}: not installed, skipped")
+    groups = [(split, level, seed) for seed in range(arguments.seeds) for split in arguments.splits for level in LEVELS]
+    for split, level, seed in groups:
+        jobs = [Job(split, level, seed, condition, name) for condition in CONDITIONS for name in trackers]
+        todo = [job for job in jobs if not job.path(arguments.out).exists()]
+        if not todo:
+            continue
+        sequences = _detections(split, level, seed, arguments.data, arguments.out / "detections")
+        for job in todo:
+            result = _run(job, sequences)
+            _write(job.path(arguments.out), result)
+            shown = ", ".join(f"{c}: HOTA {100 * r['HOTA']:.1f} IDS {r['IDS']}" for c, r in result["classes"].items())
+            print(f"{split} {level.name} seed {seed} {job.condition} {job.tracker}: {shown}", flush=True)
+    write_report(arguments.out)
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "--data", type=Path, default=Path("../shared/data"), help="folder with kitti_mots_gt, mot15_tud"
+    )
+    parser.add_argument("--out", type=Path, default=Path("out/tracking"))
+    parser.add_argument("--splits", nargs="+", choices=sorted(SPLITS), default=["report", "mot15_tud"])
+    parser.add_argument("--seeds", type=int, default=3, help="noise seeds 0, 1, ...")
+    parser.add_argument("--trackers", nargs="*", help="only these, by name")
+    return parser.parse_args()
+
+
+def _detections(split: str, level: NoiseLevel, seed: int, data: Path, cache: Path) -> dict[str, Detected]:
+    load = mot15 if split == "mot15_tud" else kitti_mots
+    return {name: detected(functools.partial(load, data, name), name, level, seed, cache) for name in SPLITS[split]}
+
+
+def _run(job: Job, sequences: dict[str, Detected]) -> dict[str, Any]:
+    """Scores of all classes, and milliseconds of CPU per frame."""
+    ids: dict[str, list[np.ndarray]] = {}
+    arrived: dict[str, Detected] = {}
+    spent_s: list[float] = []
+    for name, entry in sequences.items():
+        frames = stream(entry, job.condition)
+        arrived[name] = frames.detected
+        ids[name] = list(_ids(job.tracker, frames, spent_s))
+    result = scores(arrived, ids)
+    classes = {
+        name: {measure: getattr(row, measure) for measure in (*RATIOS, *COUNTS)}
+        for name, row in result.combined.items()
+    }
+    times = np.array(spent_s) * 1e3
+    objects = np.mean([len(found) for entry in arrived.values() for found in entry.instances])
+    return {
+        "split": job.split,
+        "level": job.level.name,
+        "seed": job.seed,
+        "condition": job.condition,
+        "tracker": job.tracker,
+        "classes": classes,
+        "ms_mean": float(times.mean()),
+        "ms_p99": float(np.quantile(times, 0.99)),
+        "objects": float(objects),
+    }
+
+
+def _ids(name: str, frames: Stream, spent_s: list[float]) -> Iterator[np.ndarray]:
+    """Ids of each frame; the time of each call goes into `spent_s`."""
+    detected_frames = frames.detected
+    if name in OURS:
+        settings = OURS[name]
+        masks = settings.association == "full" and settings.full.mask_weight > 0 and detected_frames.name[:3] != "TUD"
+        tracker = Tracker(settings)
+        for position, (instances, stamp_ns) in enumerate(zip(detected_frames.instances, frames.stamps_ns, strict=True)):
+            label_map = [detected_frames.label_map(position)] if masks else []
+            start = time.thread_time()
+            ids = tracker.update(instances, stamp_ns, *label_map)
+            spent_s.append(time.thread_time() - start)
+            yield ids
+        return
+    update: Callable[..., np.ndarray] = PEERS[name](frames.rate_hz, SETTINGS[name])
+    for instances in detected_frames.instances:
+        start = time.thread_time()
+        ids = update(instances)
+        spent_s.append(time.thread_time() - start)
+        yield ids
+
+
+def _write(path: Path, result: dict[str, Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(".part")
+    part.write_text(json.dumps(result, indent=1))
+    os.replace(part, path)
+
+
+if __name__ == "__main__":
+    main()

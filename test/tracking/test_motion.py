@@ -1,0 +1,89 @@
+"""The Kalman filter against the textbook's matrices, and what is done to tracks besides."""
+
+import numpy as np
+import pytest
+
+from wsperception.tracking import motion as kalman
+from wsperception.tracking.common_motion import common_shift, shared_velocity
+
+
+def test_centred_and_corners_are_inverse():
+    boxes = np.array([[3.0, 5.0, 13.0, 9.0]], np.float32)
+    assert kalman.centred(boxes).tolist() == [[8.0, 7.0, 10.0, 4.0]]
+    assert kalman.corners(kalman.centred(boxes)).tolist() == boxes.tolist()
+
+
+def test_one_coordinate_equals_the_matrix_form():
+    # x alone: F = [[1, dt], [0, 1]], white acceleration noise q, measurement noise r.
+    width, seconds, acceleration, noise, speed = 30.0, 0.13, 1.7, 0.06, 2.5
+    boxes = np.array([[100.0, 50.0, 100.0 + width, 90.0]])
+    state = kalman.started(kalman.centred(boxes), np.array([12.0, 0, 0, 0]), noise, speed)
+    mean, covariance = np.array([115.0, 12.0]), np.diag([(noise * width) ** 2, (speed * width) ** 2])
+    for measured in (117.0, 121.5, 123.0):
+        step = np.array([[1.0, seconds], [0.0, 1.0]])
+        added = np.array([[seconds**3 / 3, seconds**2 / 2], [seconds**2 / 2, seconds]]) * (acceleration * width) ** 2
+        mean, covariance = step @ mean, step @ covariance @ step.T + added
+        state = kalman.predicted(state, seconds, acceleration, np.ones(1))
+        gain = covariance[:, 0] / (covariance[0, 0] + (noise * width) ** 2)
+        mean = mean + gain * (measured - mean[0])
+        covariance = covariance - np.outer(gain, covariance[0])
+        seen = np.array([[measured, 70.0, width, 40.0]])
+        state = kalman.corrected(state, seen, np.array([noise]))
+        assert state.position[0, 0] == pytest.approx(mean[0])
+        assert state.velocity[0, 0] == pytest.approx(mean[1])
+        assert state.spread[:, 0, 0] == pytest.approx([covariance[0, 0], covariance[0, 1], covariance[1, 1]])
+
+
+def test_unseen_tracks_slow_down():
+    state = kalman.Motion(np.array([[0.0, 0, 10, 10]]), np.array([[40.0, 0, 0, 0]]), np.ones((3, 1, 4)))
+    state = kalman.predicted(state, 0.5, 1.0, np.array([0.5]))
+    assert state.velocity[0, 0] == pytest.approx(20.0)
+    assert state.position[0, 0] == pytest.approx(0.5 * 30.0)  # the mean of 40 and 20
+
+
+def test_camera_motion_moves_centres_and_turns_velocities():
+    # A quarter turn and a zoom by 2, then 5 px to the right: (x, y) -> (-2y + 5, 2x).
+    transform = np.array([[0.0, -2.0, 5.0], [2.0, 0.0, 0.0]])
+    state = kalman.Motion(np.array([[10.0, 3, 4, 6]]), np.array([[1.0, 0, 0, 0]]), np.ones((3, 1, 4)))
+    state = kalman.moved(state, transform)
+    assert state.position[0] == pytest.approx([-1.0, 20.0, 8.0, 12.0])
+    assert state.velocity[0] == pytest.approx([0.0, 2.0, 0.0, 0.0])
+    assert (state.spread == 4.0).all()
+
+
+def test_boxes_at_the_border_are_completed_from_the_prediction():
+    size = (100, 200)
+    found = np.array([[0, 20, 50, 60], [150, 20, 200, 100], [20, 20, 50, 60]], np.float32)
+    expected = np.array([[-30, 25, 48, 65], [148, 18, 230, 120], [10, 10, 60, 70]], np.float32)
+    completed = kalman.completed(found, expected, size)
+    assert completed.tolist() == [[-30, 20, 50, 60], [150, 20, 230, 120], [20, 20, 50, 60]]
+
+
+def row(shift: float = 0.0) -> np.ndarray:
+    """Five boxes of different widths, 50 px apart."""
+    x = np.arange(5) * 50.0 + shift
+    sides = np.array([16, 26, 20, 30, 18])
+    return np.stack([x, np.full(5, 40.0), x + sides, 40.0 + sides], axis=1).astype(np.float32)
+
+
+def test_a_common_shift_is_found_and_a_single_mover_is_not_one():
+    same = np.zeros(5, np.int32)
+    assert common_shift(row(), same, row(38), same, 1242, 0.1, 1.2) == pytest.approx([38.0, 0.0], abs=1.0)
+    assert common_shift(row(), same, row(2), same, 1242, 0.1, 1.2).tolist() == [0.0, 0.0]
+    one = row()
+    one[2] += 38
+    assert common_shift(row(), same, one, same, 1242, 0.1, 1.2).tolist() == [0.0, 0.0]
+    assert common_shift(row(), same, row(300), same, 1242, 0.1, 1.2).tolist() == [0.0, 0.0]  # farther than allowed
+    assert common_shift(row()[:2], same[:2], row(38), same, 1242, 0.1, 1.2).tolist() == [0.0, 0.0]  # too few
+
+
+def test_shared_velocity():
+    def moving(*speeds: float) -> kalman.Motion:
+        velocity = np.zeros((len(speeds), 4))
+        velocity[:, 0] = speeds
+        return kalman.Motion(np.ones((len(speeds), 4)), velocity, np.ones((3, len(speeds), 4)))
+
+    assert shared_velocity(moving(100, 100, 100), np.ones(3, bool)) == pytest.approx([100, 0, 0, 0])
+    assert shared_velocity(moving(100, 100, 100), np.array([True, True, False])).tolist() == [0, 0, 0, 0]
+    # Median 100, median deviation 60, scatter 90: 100 * 10000 / 18100.
+    assert shared_velocity(moving(40, 100, 200), np.ones(3, bool))[0] == pytest.approx(100 * 10000 / 18100)

@@ -1,0 +1,74 @@
+"""The terms of the similarity, by hand."""
+
+import numpy as np
+import pytest
+
+from wsperception.tracking import terms
+from wsperception.tracking.motion import Motion, centred, started
+
+A = np.array([[0, 0, 20, 10]], np.float32)
+
+
+def test_widened_iou_by_hand():
+    # [0, 20) and [25, 45) do not touch. Widened by a quarter: [-5, 25) and [20, 50): 5 of 55; height 15 in both.
+    b = A + np.array([25, 0, 25, 0], np.float32)
+    assert terms.widened_iou(A, b, 0.0)[0, 0] == 0.0
+    assert terms.widened_iou(A, b, 0.25)[0, 0] == pytest.approx(5 / 55)
+
+
+def test_motion_agreement_by_hand():
+    # Spread 9 and noise (0.1 * 20)^2 = 4 in x: variance 13. 6 px beside it: d = 36 / 13, exp(-d / 8).
+    motion = Motion(centred(A), np.zeros((1, 4)), np.full((3, 1, 4), 9.0))
+    found = centred(A) + np.array([[6.0, 0, 0, 0]])
+    assert terms.motion_agreement(motion, A, found, 0.1)[0, 0] == pytest.approx(np.exp(-36 / 13 / 8))
+
+
+def test_mask_overlap_by_hand():
+    # Boxes 16 x 16. The track fills the left half of its box, 128 pixels. Detection 1 fills the left quarter there,
+    # 64 pixels of its own box, all of them common: 64 / 128. Detection 2 fills the rest: common 64, own 192: 64 / 256.
+    ids = np.zeros((40, 60), np.uint16)
+    ids[10:26, 20:24], ids[10:26, 24:36] = 1, 2
+    boxes = np.array([[20, 10, 36, 26]] * 2, np.float32)
+    found = terms.silhouettes(ids, boxes)
+    assert found.sum(axis=(1, 2)).tolist() == [16, 48]
+    shape = np.zeros((1, terms.CELLS, terms.CELLS), bool)
+    shape[:, :, :4] = True
+    overlap = terms.mask_overlap(shape, boxes[:1], ids, found, boxes)
+    assert overlap == pytest.approx(np.array([[64 / 128, 64 / 256]]))
+
+
+def test_silhouettes_outside_of_the_image_are_empty():
+    ids = np.ones((10, 10), np.uint16)
+    shapes = terms.silhouettes(ids, np.array([[-8, 0, 8, 8]], np.float32))
+    assert shapes[0].sum(axis=0).tolist() == [0, 0, 0, 0, 8, 8, 8, 8]
+    assert terms.silhouettes(ids, np.zeros((0, 4), np.float32)).shape == (0, terms.CELLS, terms.CELLS)
+
+
+def test_likeness_takes_the_best_of_the_gallery():
+    gallery = np.array([[[1, 0], [0, 1], [0, 0]], [[-1, 0], [0, 0], [0, 0]]], np.float32)
+    found = np.array([[0.6, 0.8], [1, 0]], np.float32)
+    assert terms.likeness(gallery, found) == pytest.approx(np.array([[0.8, 1.0], [0.0, 0.0]]))
+
+
+def test_same_size_by_hand():
+    b = np.array([[0, 0, 40, 10], [0, 0, 10, 10], [0, 0, 41, 10]], np.float32)  # twice, half and 2.05 times the area
+    assert terms.same_size(A, b, 2.0).tolist() == [[True, True, False]]
+
+
+def test_combined_is_a_weighted_mean():
+    one, half = np.ones((1, 1), np.float32), np.full((1, 1), 0.5, np.float32)
+    assert terms.combined([(3.0, one), (1.0, half), (0.0, half * 0)])[0, 0] == pytest.approx(0.875)
+
+
+def test_contained_by_hand():
+    small = np.array([[15, 0, 25, 10]], np.float32)
+    assert terms.contained(small, A)[0, 0] == pytest.approx(0.5)
+    assert terms.contained(A, small)[0, 0] == pytest.approx(0.25)
+
+
+def test_no_track_or_no_detection():
+    nobody = np.zeros((0, 4), np.float32)
+    motion = started(centred(nobody), np.zeros(4), 0.1, 1.0)
+    assert terms.motion_agreement(motion, nobody, centred(A), 0.1).shape == (0, 1)
+    assert terms.widened_iou(A, nobody, 0.1).shape == (1, 0)
+    assert terms.same_size(nobody, A, 2.0).shape == (0, 1)
