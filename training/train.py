@@ -30,6 +30,10 @@ from wsperception.data.frame_store import FrameStore
 from wsperception.data.labelled_frames import LabelledFrame, read_labelled_frames
 from wsperception.errors import InputError
 from wsperception.learn.methods import METHODS
+from wsperception.nets.perception_net import PerceptionNet
+from wsperception.nets.weights import load_imagenet
+
+DOWNLOAD = "download"
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -70,8 +74,12 @@ def run(options: argparse.Namespace, recipe: Recipe, processes: Processes, comma
     store = FrameStore(frames, recipe.data.stored_size, full, cache, max(options.workers, 2))
     if processes.first:
         processes.wait()
-    training = _prepare(recipe, processes, options.init)
-    start = _resume(out / checkpoint.NAME, training, recipe)
+    training = _prepare(recipe, processes)
+    if (out / checkpoint.NAME).exists():
+        start = _resume(out / checkpoint.NAME, training, recipe)
+    else:
+        start = 0
+        _start_weights(training, recipe, processes, options)
     sampler = ClipSampler(frames, store, recipe.data, recipe.training.seed)
     processes.wait()  # before the first process writes what the others look for
     if processes.first:
@@ -117,21 +125,33 @@ def _steps(
             log.close()
 
 
-def _prepare(recipe: Recipe, processes: Processes, init: Path | None) -> Training:
+def _prepare(recipe: Recipe, processes: Processes) -> Training:
     settings = recipe.training
     torch.manual_seed(settings.seed)
     model = METHODS[recipe.name].build(recipe.method, len(LABELS))
-    if init is not None:
-        _load_weights(model.net, init)
     if settings.channels_last:
         model = model.to(memory_format=torch.channels_last)
     model = model.to(processes.device)
     if processes.device.type == "cuda":
         torch.backends.cudnn.benchmark = True
     scaled = resolve_precision(settings.precision, processes.device) == "fp16"
-    average = WeightAverage(model.net, settings.average) if settings.average else None
     scaler = torch.amp.GradScaler(processes.device.type, enabled=scaled)
+    average = WeightAverage(model.net, settings.average) if settings.average else None
     return Training(model, make_optimizer(model, settings), scaler, average)
+
+
+def _start_weights(training: Training, recipe: Recipe, processes: Processes, options: argparse.Namespace) -> None:
+    """Weights of another run, or of ImageNet; the other processes get them from the first, when it wraps the model."""
+    if not processes.first:
+        return
+    if options.init is not None:
+        _load_weights(training.net, options.init)
+    elif options.imagenet is not None:
+        if not isinstance(training.net, PerceptionNet):
+            raise InputError(f"--imagenet: the network of {recipe.name} takes no ImageNet weights")
+        load_imagenet(training.net, None if options.imagenet == DOWNLOAD else Path(options.imagenet))
+    if recipe.training.average:
+        training.average = WeightAverage(training.net, recipe.training.average)
 
 
 def _load_weights(net: torch.nn.Module, path: Path) -> None:
@@ -143,9 +163,7 @@ def _load_weights(net: torch.nn.Module, path: Path) -> None:
 
 
 def _resume(path: Path, training: Training, recipe: Recipe) -> int:
-    """Steps done; 0 for a new run."""
-    if not path.exists():
-        return 0
+    """Steps done."""
     values = checkpoint.load(path, recipe.mapping())
     training.load(values["states"], values["iteration"])
     return int(values["iteration"])
@@ -207,7 +225,12 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     parser.add_argument("--workers", type=int, default=1, help="threads that prepare batches ahead")
     parser.add_argument("--resume", choices=("auto", "no"), default="no", help="auto: go on where the run stopped")
-    parser.add_argument("--init", type=Path, help="weights.pt of another run to start from")
+    start = parser.add_mutually_exclusive_group()
+    start.add_argument("--init", type=Path, metavar="FILE", help="weights.pt of another run to start from")
+    start.add_argument(
+        "--imagenet", nargs="?", const=DOWNLOAD, metavar="FILE",
+        help="start from torchvision's ImageNet weights of the backbone; without FILE they are downloaded",
+    )  # fmt: skip
     parser.add_argument("--cache", type=Path, help="folder for decoded frames; default: cache beside the run")
     parser.add_argument("--no-cache", action="store_true", help="decode every frame anew")
     return parser.parse_args(arguments)

@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+import torchvision
 
 from training import loop, train
 from training.run_log import read_log
@@ -169,17 +170,22 @@ def test_two_processes_make_the_step_of_one(kitti_root: Path, tmp_path: Path, to
         port = free.getsockname()[1]
     launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
     place = ["--master-addr", "127.0.0.1", "--master-port", str(port)]
-    finished = subprocess.run(
+    process = subprocess.Popen(
         [*launcher, *place, str(REPOSITORY / "training/train.py"), *options("two")],
         env=os.environ | {"OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"},
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
-        timeout=250,
         cwd=tmp_path,
-        check=False,
     )
-    assert finished.returncode == 0, finished.stderr[-3000:]
-    assert "2 process(es)" in finished.stdout
+    try:
+        output, errors = process.communicate(timeout=250)
+    finally:
+        if process.poll() is None:
+            process.terminate()  # which the launcher hands on to what it launched
+            process.wait(30)
+    assert process.returncode == 0, errors[-3000:]
+    assert "2 process(es)" in output
     one, two = curve(tmp_path / "one"), curve(tmp_path / "two")
     for ours, theirs in zip(two, one, strict=True):
         assert ours == pytest.approx(theirs, rel=1e-4, abs=1e-6)
@@ -278,6 +284,22 @@ def test_start_from_the_weights_of_another_run(kitti_root: Path, tmp_path: Path,
     more = ("--iterations", "1", "--seed", "9", "--init", str(first / "weights.pt"))
     assert train.main(arguments(kitti_root, second, *more, changes=("training.learning_rate=0",))) == 0
     assert_same_weights(first, second)
+
+
+def test_start_from_imagenet(kitti_root: Path, tmp_path: Path, toy: str, capsys: pytest.CaptureFixture[str]) -> None:
+    classifier = torchvision.models.resnet18(num_classes=7)
+    torch.save(classifier.state_dict(), tmp_path / "resnet18.pth")
+    changes = ("method.net.backbone=resnet18", "method.net.norm=frozen", "training.learning_rate=0")
+    more = ("--iterations", "1", "--imagenet", str(tmp_path / "resnet18.pth"), "--batch", "2")
+    options = arguments(kitti_root, tmp_path / "run", *more, method="wsmots", changes=changes)
+    assert train.main(options) == 0
+    found = weights(tmp_path / "run")["backbone.body.layer2.0.conv1.weight"]
+    assert torch.equal(found, classifier.layer2[0].conv1.weight)
+    refused_by_tiny = arguments(kitti_root, tmp_path / "other", *more, method="wsmots")
+    assert refused(capsys, refused_by_tiny).startswith("backbone tiny, norm group: no ImageNet weights; expected")
+    assert "the network of toy takes no ImageNet weights" in refused(
+        capsys, arguments(kitti_root, tmp_path / "other", "--imagenet")
+    )
 
 
 class Loaded:
