@@ -18,7 +18,7 @@ class FusionSettings:
     )
     min_area: int = setting(10, "Objects with fewer pixels of their own are dropped", unit="pixels", low=1, high=10**6)
     min_visible: float = setting(
-        0.0,
+        0.4,
         "Objects are dropped when less than this part of their mask is left by better ones; 0: never",
         low=0.0,
         high=1.0,
@@ -47,7 +47,8 @@ def fuse(instances: Instances, settings: FusionSettings) -> Fused:
     Equal scores are painted in the order of `instances`. Each mask is sampled in its own crop of the image only, so
     the cost follows the area of the objects. No object gives an image that is void everywhere.
 
-    WSMOTS needs non-overlapping masks and is silent on how; this is TrackR-CNN's strategy "score".
+    WSMOTS needs non-overlapping masks and is silent on how; this is TrackR-CNN's strategy "score". `min_visible` is ours:
+    a second detection of one object is a sliver once the first is painted, and would be a false positive.
     """
     ids = np.zeros(instances.image_size, np.uint16)
     free = np.ones(instances.image_size, bool)
