@@ -47,8 +47,8 @@ def fuse(instances: Instances, settings: FusionSettings) -> Fused:
     Equal scores are painted in the order of `instances`. Each mask is sampled in its own crop of the image only, so
     the cost follows the area of the objects. No object gives an image that is void everywhere.
 
-    WSMOTS needs non-overlapping masks and is silent on how; this is TrackR-CNN's strategy "score". `min_visible` is ours:
-    a second detection of one object is a sliver once the first is painted, and would be a false positive.
+    WSMOTS needs non-overlapping masks and is silent on how; this is TrackR-CNN's strategy "score". `min_visible` is
+    ours: a second detection of one object is a sliver once the first is painted, and would be a false positive.
     """
     ids = np.zeros(instances.image_size, np.uint16)
     free = np.ones(instances.image_size, bool)

@@ -66,7 +66,7 @@ def shown(settings: PipelineSettings, *script: list[RawOutputs]) -> list[list[tu
     return result
 
 
-CAR, OTHER = [10, 10, 30, 30], [20, 10, 40, 30]
+CAR, OTHER = [10.0, 10.0, 30.0, 30.0], [20.0, 10.0, 40.0, 30.0]
 
 
 def test_tentative_objects_are_not_painted_and_hide_nothing():

@@ -21,7 +21,7 @@ class Gallery:
     @property
     def informative(self) -> bool:
         """Whether embeddings can tell objects apart: a unit vector of length 1 is always the same."""
-        return self.embeddings.shape[2] > 1
+        return bool(self.embeddings.shape[2] > 1)
 
     @staticmethod
     def of(embeddings: np.ndarray, stamp_ns: int, size: int) -> "Gallery":
