@@ -55,8 +55,10 @@ class Detected:
         overlaps = {
             name: ClassFrames(
                 range(len(frames)),
-                *[[getattr(entry, field)[f] for f in frames] for field in ("truth_ids", "predicted_ids", "ious")],
-                entry.ignored_ids[:0],
+                [entry.truth_ids[f] for f in frames],
+                [entry.predicted_ids[f] for f in frames],
+                [entry.ious[f] for f in frames],
+                [],
             )
             for name, entry in self.overlaps.items()
         }
@@ -104,4 +106,4 @@ def _box_overlaps(truth: Truth, instances: list[Instances]) -> ClassFrames:
         for frame, found in zip(truth.frames, instances, strict=True)
     ]
     truth_ids = [frame.track_ids for frame in truth.frames]
-    return ClassFrames(range(len(rows)), truth_ids, rows, ious, np.zeros(0, np.int64))
+    return ClassFrames(range(len(rows)), truth_ids, rows, ious, [])

@@ -1,6 +1,6 @@
 """What the tracking head adds: with its embeddings, without, and with mask pooling off.
 
-    python -m benchmarks.tracking.embeddings --run runs/tiny --model tiny --drive out/drives/val
+    python -m benchmarks.tracking.embeddings --run runs/tiny-2 --model tiny --drive out/drives/val
 
 The network runs once per frame and once more with its masks replaced by ones before the embeddings are pooled (the
 head was trained with masks: nothing is retrained). Everything behind it is the real pipeline. Needs torch.
@@ -51,7 +51,7 @@ class Recorded:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--run", type=Path, default=Path("runs/tiny"), help="training run with weights.pt")
+    parser.add_argument("--run", type=Path, default=Path("runs/tiny-2"), help="training run with weights.pt")
     parser.add_argument("--model", default="tiny", help="the bundle that was exported from it")
     parser.add_argument("--drive", type=Path, default=Path("out/drives/val"))
     parser.add_argument("--sequences", nargs="*", help="only these")

@@ -19,7 +19,17 @@ from benchmarks.tracking.peers import OWN_DEFAULTS, PEERS, available
 from benchmarks.tracking.score import scores
 from benchmarks.tracking.truth import TUNING, kitti_mots
 
-SETTINGS: dict[str, dict[str, Any]] = {name: dict(values) for name, values in OWN_DEFAULTS.items()}
+SETTINGS: dict[str, dict[str, Any]] = {
+    "SORT": {
+        **OWN_DEFAULTS["SORT"],
+        "min_score": 0.4,
+        "track_activation_threshold": 0.5,
+        "minimum_consecutive_frames": 3,
+        "minimum_iou_threshold": 0.1,
+    },
+    "ByteTrack": OWN_DEFAULTS["ByteTrack"],  # the best of its grid, too
+    "Norfair": {"min_score": 0.4, "lost_s": 1.0, "distance_threshold": 0.9, "initialization_delay": 1},
+}
 
 GRID: dict[str, dict[str, list[Any]]] = {
     "SORT": {

@@ -5,7 +5,7 @@ python -m benchmarks.tracking.speed
 
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -65,7 +65,7 @@ def main() -> None:
             _show(name, objects, _times(update, [(frame,) for frame in frames]))
 
 
-def _times(update: Callable[..., np.ndarray], given: list[tuple[object, ...]]) -> list[float]:
+def _times(update: Callable[..., np.ndarray], given: Sequence[tuple[object, ...]]) -> list[float]:
     times = []
     for arguments in given:
         start = time.thread_time()  # what else runs does not count; it is the wall time on an idle machine

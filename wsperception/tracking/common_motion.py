@@ -56,8 +56,8 @@ def common_shift(
     if not inside.any():
         return nothing
     votes = np.bincount(bins[inside] + reach, weights[inside], minlength=2 * reach + 1)
-    votes = np.convolve(votes, (0.5, 1.0, 0.5), mode="same")
-    best = (int(votes.argmax()) - reach) * width
+    smooth = np.convolve(votes, (0.5, 1.0, 0.5), mode="same")
+    best = (int(smooth.argmax()) - reach) * width
     near = (np.abs(gaps[..., 0] - best) <= 1.5 * width) & (weights > 0)
     if near.any(axis=1).sum() < FEWEST:
         return nothing

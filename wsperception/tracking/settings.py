@@ -16,12 +16,12 @@ class FullSettings:
         0.1, "Detections from this score up to the tracker's min_score may go on with a track, never begin one",
         low=0.01, high=1.0,
     )  # fmt: skip
-    birth_score: float = setting(0.6, "Lowest score of a detection that begins a track", low=0.0, high=1.0)
+    birth_score: float = setting(0.7, "Lowest score of a detection that begins a track", low=0.0, high=1.0)
     confirm_s: float = setting(
         0.1, "A track gets its id when it has been seen for this long; 0: at once", unit="s", low=0.0, high=10.0
     )
     confirm_score: float = setting(
-        0.9, "A track gets its id at once when it is seen with this score or more", low=0.0, high=1.0
+        1.0, "A track gets its id at once when it is seen with this score or more", low=0.0, high=1.0
     )
     tentative_s: float = setting(
         0.25, "A track without an id ends when it is not seen for longer than this", unit="s", low=0.0, high=10.0
@@ -39,12 +39,12 @@ class FullSettings:
     )  # fmt: skip
     box_weight: float = setting(1.0, "Weight of the overlap of boxes in the similarity", low=0.01, high=100.0)
     motion_weight: float = setting(0.0, "Weight of the motion model's agreement", low=0.0, high=100.0)
-    mask_weight: float = setting(0.5, "Weight of the overlap of masks", low=0.0, high=100.0)
+    mask_weight: float = setting(0.6, "Weight of the overlap of masks", low=0.0, high=100.0)
     appearance_weight: float = setting(
         1.0, "Weight of the likeness of embeddings, where the model gives any", low=0.0, high=100.0
     )
-    min_similarity: float = setting(0.15, "First pass: pairs with less are not matched", low=0.0, high=1.0)
-    low_min_similarity: float = setting(0.3, "Second pass: pairs with less are not matched", low=0.0, high=1.0)
+    min_similarity: float = setting(0.2, "First pass: pairs with less are not matched", low=0.0, high=1.0)
+    low_min_similarity: float = setting(0.1, "Second pass: pairs with less are not matched", low=0.0, high=1.0)
     refind_min_cosine: float = setting(
         0.8, "Lowest cosine of embeddings at which a lost track is found again", low=0.0, high=1.0
     )
@@ -55,7 +55,7 @@ class FullSettings:
         0.1, "Boxes are widened on each side by this share of it before their overlap is taken", low=0.0, high=2.0
     )
     wide_margin: float = setting(
-        0.5, "What the first pass left is compared again with boxes widened by this share of their side; 0: not",
+        0.0, "What the first pass left is compared again with boxes widened by this share of their side; 0: not",
         low=0.0, high=5.0,
     )  # fmt: skip
     wide_min_similarity: float = setting(
@@ -63,14 +63,14 @@ class FullSettings:
     )
     size_gate: float = setting(4.0, "Areas of track and detection may differ by this factor", low=1.0, high=1000.0)
     duplicate_overlap: float = setting(
-        0.8, "No track begins where this share of the detection lies in one of a track of its class just seen; 1: off",
+        0.7, "No track begins where this share of the detection lies in one of a track of its class just seen; 1: off",
         low=0.0, high=1.0,
     )  # fmt: skip
     measurement_noise: float = setting(
         0.05, "Standard deviation of a detected box, as share of its side", low=1e-3, high=1.0
     )
     acceleration_noise: float = setting(
-        1.0, "Spectral density of the acceleration's noise, in sides per s^1.5", low=1e-3, high=100.0
+        1.5, "Spectral density of the acceleration's noise, in sides per s^1.5", low=1e-3, high=100.0
     )
     initial_speed: float = setting(
         2.0, "Standard deviation of the speed of a new track, in sides per second", unit="1/s", low=1e-3, high=100.0

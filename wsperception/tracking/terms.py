@@ -67,7 +67,8 @@ def mask_overlap(
     other = found.sum(axis=(1, 2)) * box_areas(boxes) / CELLS**2
     union = own[:, None] + other[None, :] - common
     overlap = np.divide(common, union, out=np.zeros_like(common, np.float64), where=union > 0)
-    return np.clip(overlap, 0.0, 1.0).astype(np.float32)
+    clipped: np.ndarray = np.clip(overlap, 0.0, 1.0).astype(np.float32)
+    return clipped
 
 
 def likeness(gallery: np.ndarray, embeddings: np.ndarray) -> np.ndarray:
@@ -93,7 +94,9 @@ def combined(terms: list[tuple[float, np.ndarray]]) -> np.ndarray:
     """The weighted mean of terms (T, N); terms of weight 0 do not count. At least one weight is above 0."""
     total = sum(weight for weight, _ in terms)
     assert total > 0
-    result: np.ndarray = sum(np.float32(weight / total) * term for weight, term in terms)
+    result = np.zeros_like(terms[0][1])
+    for weight, term in terms:
+        result += np.float32(weight / total) * term
     return result
 
 

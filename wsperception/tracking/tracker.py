@@ -49,6 +49,7 @@ class Tracker:
 
     def __init__(self, settings: TrackerSettings | None = None) -> None:
         self.settings = settings if settings is not None else TrackerSettings()
+        self._paper, self._full, self._camera = NO_TRACKS, NO_FULL_TRACKS, CameraMotion()
         self.reset()
 
     def reset(self) -> None:
