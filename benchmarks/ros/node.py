@@ -1,7 +1,7 @@
 """What the node adds to the pipeline: time, lost images, memory. Two processes, loopback only.
 
-Run from the repository root, on an idle machine: `python -m benchmarks.ros.node [overhead] [delivery] [memory]`
-Without a name all three run, about 6 minutes.
+Run from the repository root, on an idle machine: `python -m benchmarks.ros.node [NAME ...]`
+Names: overhead, delivery, without_profile, memory. Without one all run, about 5 minutes.
 """
 
 import argparse
@@ -34,6 +34,7 @@ HEIGHT, WIDTH = 375, 1242
 RATE_HZ, FRAMES = 10.0, 200
 MEMORY_FRAMES, WARM_FRAMES = 10_000, 500
 PROFILE = "FASTDDS_DEFAULT_PROFILES_FILE"
+STAGES = ("overhead", "wait", "convert", "publish", "total", "letterbox", "network", "decode", "fuse", "track")
 
 
 class Camera(Node):  # type: ignore[misc]
@@ -64,17 +65,10 @@ class Camera(Node):  # type: ignore[misc]
 
 
 @contextmanager
-def running(bundle: Path, profile: str | None) -> Iterator[tuple[Camera, Spinner, int]]:
-    """A node in a process of its own, and a camera that it hears. `profile` of Fast DDS for both; None: its default."""
-    environment = dict(os.environ)
-    environment.pop(PROFILE, None)
-    if profile is not None:
-        environment[PROFILE] = profile
-    # Fast DDS reads the profile when a context is made, so the change reaches this process's side too.
-    os.environ.pop(PROFILE, None)
-    os.environ.update({PROFILE: profile} if profile is not None else {})
+def running(bundle: Path) -> Iterator[tuple[Camera, Spinner, int]]:
+    """A node in a process of its own, and a camera in this one that it hears."""
     command = [sys.executable, "-m", "wsperception.ros.perception_node", "--ros-args", "-p", f"model:={bundle}"]
-    with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         rclpy.init()
         camera = Camera()
         spinner = Spinner(camera, threading.Event())
@@ -115,39 +109,31 @@ def send_frames(camera: Camera, spinner: Spinner, count: int) -> None:
         spin(spinner, start + (number + 1) / RATE_HZ - time.monotonic())
 
 
-def overhead(bundle: Path, profile: str) -> None:
-    with running(bundle, profile) as (camera, spinner, _):
+def overhead(bundle: Path) -> None:
+    with running(bundle) as (camera, spinner, _):
         send_frames(camera, spinner, FRAMES)
         spin(spinner, 1.1)
-        for stage in (
-            "overhead",
-            "wait",
-            "convert",
-            "publish",
-            "total",
-            "letterbox",
-            "network",
-            "decode",
-            "fuse",
-            "track",
-        ):
+        for stage in STAGES:
             print(f"{stage:<10} p50 p95 p99 ms: {camera.values[f'{stage} p50 p95 p99 [ms]']}")
         print("aim: overhead p50 under 3 ms at 1242 x 375 with 20 objects")
 
 
-def delivery(bundle: Path, profile: str) -> None:
-    for name, chosen in (("config/fastdds.xml", profile), ("no profile", None)):
-        with running(bundle, chosen) as (camera, spinner, _):
-            before, results = int(camera.values["images received"]), camera.results
-            send_frames(camera, spinner, FRAMES)
-            spin(spinner, 2.1)
-            arrived = int(camera.values["images received"]) - before
-            print(f"{name}: {arrived} of {FRAMES} images arrived, {camera.results - results} results came back")
-    print(f"aim: {FRAMES} of {FRAMES} with the profile, best effort, at {RATE_HZ:g} Hz")
+def delivery(bundle: Path) -> None:
+    with running(bundle) as (camera, spinner, _):
+        before, results = int(camera.values["images received"]), camera.results
+        send_frames(camera, spinner, FRAMES)
+        spin(spinner, 2.1)
+        arrived = int(camera.values["images received"]) - before
+        print(f"{arrived} of {FRAMES} images arrived, {camera.results - results} results came back")
+        print(f"aim, with the profile: {FRAMES} of {FRAMES}, best effort, at {RATE_HZ:g} Hz")
 
 
-def memory(bundle: Path, profile: str) -> None:
-    with running(bundle, profile) as (camera, spinner, process_id):
+def without_profile(bundle: Path) -> None:
+    delivery(bundle)
+
+
+def memory(bundle: Path) -> None:
+    with running(bundle) as (camera, spinner, process_id):
         resident = []
         for count in (WARM_FRAMES, MEMORY_FRAMES):
             goal = camera.results + count
@@ -169,20 +155,24 @@ def resident_mb(process_id: int) -> float:
     return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS")) / 1024
 
 
-MEASURES = {"overhead": overhead, "delivery": delivery, "memory": memory}
+MEASURES = {"overhead": overhead, "delivery": delivery, "without_profile": without_profile, "memory": memory}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("measures", nargs="*", choices=[[], *MEASURES], help="what to measure (default: all)")
+    parser.add_argument("measures", nargs="*", help=f"what to measure: {', '.join(MEASURES)} (default: all)")
     chosen = parser.parse_args().measures or list(MEASURES)
-    os.environ.update(live_environment())
-    profile = os.environ[PROFILE]
-    with tempfile.TemporaryDirectory() as folder:
-        bundle = write_fixed_bundle(Path(folder))
+    if len(chosen) > 1:
+        # One process each: Fast DDS reads its profile once in the life of a process.
         for name in chosen:
-            print(f"\n{name}")
-            MEASURES[name](bundle, profile)
+            subprocess.run([sys.executable, "-m", "benchmarks.ros.node", name], check=True)
+        return
+    os.environ.update(live_environment())
+    if chosen == ["without_profile"]:
+        del os.environ[PROFILE]
+    print(f"\n{chosen[0]}")
+    with tempfile.TemporaryDirectory() as folder:
+        MEASURES[chosen[0]](write_fixed_bundle(Path(folder)))
 
 
 if __name__ == "__main__":

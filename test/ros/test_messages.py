@@ -53,6 +53,18 @@ def test_instance_ids_hold_the_numbers_of_the_detections():
     np.testing.assert_array_equal(pixels(message), expected)
 
 
+@pytest.mark.parametrize("rows", [2, 255, 256, 257, 400])
+def test_any_number_of_objects(rows):
+    ids = np.arange(rows, dtype=np.uint16).reshape(1, rows)
+    class_ids = np.array([VOID, *range(1, rows)], np.int32) % 250
+    class_ids[0] = VOID
+    scores, boxes = np.linspace(0, 1, rows, dtype=np.float32), np.zeros((rows, 4), np.float32)
+    many = SegmentMap(ids, class_ids, scores, np.array([0, *range(60_000, 60_000 + rows - 1)], np.int32), boxes)
+    assert pixels(messages.to_instance_ids(many, HEADER)).tolist() == [[0, *range(60_000, 60_000 + rows - 1)]]
+    assert pixels(messages.to_semantic(many, HEADER)).tolist() == [[255, *(row % 250 for row in range(1, rows))]]
+    assert len(messages.to_detections(many, HEADER).detections) == rows - 1
+
+
 def test_semantic_holds_classes_also_of_the_untracked():
     message = messages.to_semantic(segments(), HEADER)
     assert (message.encoding, message.step) == ("mono8", 6)

@@ -4,7 +4,6 @@ Every output carries the header of its input unchanged, so that exact time synch
 are in the pixels of the input image.
 """
 
-import array
 import sys
 from typing import TypeAlias
 
@@ -12,17 +11,7 @@ import cv2
 import numpy as np
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
-from vision_msgs.msg import (
-    BoundingBox2D,
-    Detection2D,
-    Detection2DArray,
-    LabelInfo,
-    ObjectHypothesis,
-    ObjectHypothesisWithPose,
-    Point2D,
-    Pose2D,
-    VisionClass,
-)
+from vision_msgs.msg import Detection2D, Detection2DArray, LabelInfo, ObjectHypothesisWithPose, VisionClass
 
 from wsperception.data.image_encodings import ENCODINGS, decode_compressed, decode_image, pixel_view
 from wsperception.errors import InputError
@@ -59,10 +48,16 @@ def stamp_ns(header: Header) -> int:
 
 def to_detections(segments: SegmentMap, header: Header) -> Detection2DArray:
     """One Detection2D per tracked object, best score first; an empty array where there is none."""
+    # Whole tables to Python numbers at once: element by element costs more than the messages.
+    table = zip(
+        segments.boxes.tolist(),
+        segments.class_ids.tolist(),
+        segments.scores.tolist(),
+        segments.track_ids.tolist(),
+        strict=True,
+    )
     message = Detection2DArray(header=header)
-    message.detections = [
-        _detection(segments, row, header) for row in range(1, len(segments.class_ids)) if segments.track_ids[row] > 0
-    ]
+    message.detections = [_detection(*row, header) for row in table if row[3] > 0]
     return message
 
 
@@ -130,23 +125,34 @@ def to_segments(detections: Detection2DArray, instance_ids: Image) -> SegmentMap
     )
 
 
-def _detection(segments: SegmentMap, row: int, header: Header) -> Detection2D:
-    x0, y0, x1, y1 = (float(edge) for edge in segments.boxes[row])
-    centre = Pose2D(position=Point2D(x=(x0 + x1) / 2, y=(y0 + y1) / 2))
-    hypothesis = ObjectHypothesis(class_id=str(int(segments.class_ids[row])), score=float(segments.scores[row]))
-    return Detection2D(
-        header=header,
-        id=str(int(segments.track_ids[row])),
-        bbox=BoundingBox2D(center=centre, size_x=x1 - x0, size_y=y1 - y0),
-        results=[ObjectHypothesisWithPose(hypothesis=hypothesis)],
-    )
+def _detection(box: list[float], class_id: int, score: float, track_id: int, header: Header) -> Detection2D:
+    # Filling in defaults: a generated constructor makes the default of every field even where it is given another,
+    # which for a Detection2D is ten messages and twice the time.
+    detection = Detection2D()
+    detection.header = header
+    detection.id = str(track_id)
+    x0, y0, x1, y1 = box
+    bounds = detection.bbox
+    bounds.center.position.x, bounds.center.position.y = (x0 + x1) / 2, (y0 + y1) / 2
+    bounds.size_x, bounds.size_y = x1 - x0, y1 - y0
+    hypothesis = ObjectHypothesisWithPose()
+    hypothesis.hypothesis.class_id, hypothesis.hypothesis.score = str(class_id), score
+    detection.results = [hypothesis]
+    return detection
 
 
 def _painted(rows: np.ndarray, value_of_row: np.ndarray, header: Header, encoding: str) -> Image:
     """Image whose pixels are `value_of_row[rows]`, written straight into the message's memory."""
     message, pixels = _blank(rows.shape, value_of_row.dtype, 1, header, encoding)
-    # mode="clip": with the default, NumPy gathers into a buffer of its own first. Rows are in range, so it clips none.
-    np.take(value_of_row, rows, out=pixels, mode="clip")
+    if (
+        len(value_of_row) <= 256
+    ):  # OpenCV's table look-up takes 8-bit rows; with the narrowing it is three times as fast
+        table = np.zeros(256, value_of_row.dtype)
+        table[: len(value_of_row)] = value_of_row
+        cv2.LUT(rows.astype(np.uint8), table, dst=pixels)
+    else:
+        # mode="clip": by default NumPy gathers into a buffer of its own first. Rows are in range, so it clips none.
+        np.take(value_of_row, rows, out=pixels, mode="clip")
     return message
 
 
@@ -155,12 +161,11 @@ def _blank(
 ) -> tuple[Image, np.ndarray]:
     """A message of zeros, and its pixels (H, W) or (H, W, C) to write into.
 
-    `array.array` is the only container that the message takes without looking at every byte: 0.04 ms against 110 ms
-    for a NumPy array of a 1242x375 colour image.
+    The message's own array grows in place: an array that is assigned is copied, and a NumPy array or bytes are looked
+    at byte by byte (110 ms for a 1242x375 colour image).
     """
     height, width = size
     step = width * channels * dtype.itemsize
-    data = array.array("B", [0]) * (height * step)
     message = Image(
         header=header,
         height=height,
@@ -169,10 +174,11 @@ def _blank(
         is_bigendian=int(sys.byteorder == "big"),
         step=step,
     )
+    data = message.data
+    data.append(0)
+    data *= height * step
     shape = (height, width) if channels == 1 else (height, width, channels)
-    message.data = data
-    # Where field checks are off, the message holds a copy of `data`; the view must be of what it holds.
-    return message, np.frombuffer(message.data, dtype).reshape(shape)
+    return message, np.frombuffer(data, dtype).reshape(shape)
 
 
 def _with_cv_bridge(message: Image) -> np.ndarray:
