@@ -54,16 +54,16 @@ bench: .venv/all-$(KEY)
 clean:
 	rm -rf out runs build install log .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
-# The demonstration needs neither PyTorch nor ROS nor the test tools; the tests add them to the same environment.
+# The demonstration needs neither PyTorch nor the test tools; the tests add them to the same environment.
 .venv/demo-$(KEY): | .venv/made-$(PYTHON_VERSION)
 	@echo "Installing what the demonstration needs into .venv (once)"
-	$(INSTALL) '.[eval,video]'
+	$(INSTALL) '.[eval,video,ros]'
+	$(BIN)/python -m wsperception.ros.interfaces --build || echo "The live replay and the tests of the ROS layer will be skipped."
 	@touch $@
 
 .venv/all-$(KEY): .venv/demo-$(KEY)
-	@echo "Adding PyTorch, ROS 2, the tests and the checks to .venv (once)"
+	@echo "Adding PyTorch, the tests and the checks to .venv (once)"
 	$(INSTALL) '.[eval,video,train,ros,dev]'
-	$(BIN)/python -m wsperception.ros.interfaces --build || echo "The tests of the ROS layer will be skipped."
 	@touch $@
 
 .venv/made-$(PYTHON_VERSION):

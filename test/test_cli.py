@@ -224,7 +224,16 @@ def test_drive_writes_a_drive(tmp_path, capsys):
 
 def test_demo_runs_the_whole_path_and_may_run_again(tmp_path, constant_bundle, capsys):
     pytest.importorskip("trackeval", reason="the package 'trackeval' is not installed")
-    arguments = ["demo", "--out", str(tmp_path / "demo"), "--model", str(constant_bundle.folder), "--frames", "3"]
+    arguments = [
+        "demo",
+        "--out",
+        str(tmp_path / "demo"),
+        "--model",
+        str(constant_bundle.folder),
+        "--frames",
+        "3",
+        "--offline",
+    ]
     for _ in range(2):
         assert main(arguments) == 0
         printed = capsys.readouterr().out

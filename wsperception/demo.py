@@ -1,5 +1,6 @@
-"""The whole path on one synthetic drive: make it, track it, score it."""
+"""The whole path on one synthetic drive: make it, track it, play it over ROS topics, score both."""
 
+import importlib.util
 import shutil
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -10,9 +11,10 @@ from wsperception.bundle import read_bundle
 from wsperception.data.drive.write import drive_command
 from wsperception.errors import InputError
 from wsperception.evaluation.command import evaluate_command
+from wsperception.replay import compare, comparison_table
 from wsperception.track import TrackRequest, TrackSummary, run_track
 
-_DRIVE, _RESULT, _SCORES = "drive", "result", "scores"
+_DRIVE, _RESULT, _SCORES, _LIVE = "drive", "result", "scores", "live"
 
 Progress = Callable[[str], AbstractContextManager[Callable[[int, int | None], None]]]
 """From the title of a step, a context that gives a function to be called with frames done and frames in all."""
@@ -20,30 +22,40 @@ Progress = Callable[[str], AbstractContextManager[Callable[[int, int | None], No
 
 @dataclass(frozen=True)
 class DemoSummary:
-    """What the demonstration gave: the tracker's summary, the table of scores, and the folders and files to look at.
+    """What the demonstration gave: the tracker's summary, the tables of scores, and the folders and files to look at.
 
-    files  (what it is, where it is)
+    live_table  scores of the offline run and of the live replay side by side; empty without ROS 2
+    files       (what it is, where it is)
     """
 
     track: TrackSummary
     table: str
+    live_table: str
     files: tuple[tuple[str, Path], ...]
 
 
-def run_demo(out: Path, model: str, seed: int, frames: int, progress: Progress) -> DemoSummary:
-    """Writes a drive, the result of tracking it and its scores into `out`, in three folders.
+def can_go_live() -> bool:
+    """Whether ROS 2 is here, installed or as wheels, with the messages that the node publishes."""
+    return all(importlib.util.find_spec(name) is not None for name in ("rclpy", "vision_msgs"))
+
+
+def run_demo(out: Path, model: str, seed: int, frames: int, live: bool, progress: Progress) -> DemoSummary:
+    """Writes a drive, the result of tracking it and its scores into `out`, a folder each.
+
+    live  also play the drive's bag to the node over topics, record what it publishes, and score that beside
 
     An earlier demonstration in `out` is replaced; InputError where the folder holds anything else.
     """
     read_bundle(model)  # a wrong name is told before the drive is painted, and before an older one is removed
     _make_room(out)
-    with progress("1/3 drive") as show:
+    steps = 4 if live else 3
+    with progress(f"1/{steps} drive") as show:
         names = drive_command(out / _DRIVE, seed, frames=frames, progress=show)
     training = out / _DRIVE / "training"
-    with progress("2/3 track") as show:
+    with progress(f"2/{steps} track") as show:
         request = TrackRequest(training / "image_02" / names[0], model, out / _RESULT)
         summary = run_track(request, show)
-    with progress("3/3 score"):
+    with progress(f"3/{steps} score"):
         table = evaluate_command(
             training / "instances_txt",
             out / _RESULT,
@@ -52,6 +64,7 @@ def run_demo(out: Path, model: str, seed: int, frames: int, progress: Progress) 
             seqmap=out / _DRIVE / "drive.seqmap",
         )
     assert summary.video is not None
+    live_table = _live(out, names[0], model, progress) if live else ""
     files = (
         ("drive", out / _DRIVE),
         ("overlay video", summary.video),
@@ -59,8 +72,19 @@ def run_demo(out: Path, model: str, seed: int, frames: int, progress: Progress) 
         ("timings", summary.timings),
         ("scores", out / _SCORES / "scores.json"),
         ("report", out / _SCORES / "report.html"),
+        *([("live replay", out / _LIVE)] if live else []),
     )
-    return DemoSummary(summary, table, files)
+    return DemoSummary(summary, table, live_table, files)
+
+
+def _live(out: Path, sequence: str, model: str, progress: Progress) -> str:
+    from wsperception.ros.demo import live_demo
+
+    bag = out / _DRIVE / "bags" / sequence
+    with progress("4/4 live replay over ROS topics"):
+        report = live_demo(bag, model, out / _LIVE)
+        gt, seqmap = out / _DRIVE / "training/instances_txt", out / _DRIVE / "drive.seqmap"
+        return comparison_table(compare(bag, gt, report, model, out / _LIVE, offline=out / _RESULT, seqmap=seqmap))
 
 
 def _make_room(out: Path) -> None:
@@ -68,7 +92,7 @@ def _make_room(out: Path) -> None:
         return
     if not out.is_dir():
         raise InputError(f"{out}: expected a folder for the demonstration, found a file")
-    ours = [out / name for name in (_DRIVE, _RESULT, _SCORES)]
+    ours = [out / name for name in (_DRIVE, _RESULT, _SCORES, _LIVE)]
     strangers = sorted(entry.name for entry in out.iterdir() if entry not in ours)
     if strangers or ((out / _DRIVE).exists() and not (out / _DRIVE / "drive.seqmap").is_file()):
         found = strangers[0] if strangers else _DRIVE
