@@ -63,7 +63,7 @@ class FullSettings:
     )
     size_gate: float = setting(4.0, "Areas of track and detection may differ by this factor", low=1.0, high=1000.0)
     duplicate_overlap: float = setting(
-        0.7, "No track begins where this share of the detection lies in one of a track of its class just seen; 1: off",
+        1.0, "No track begins where this share of the detection lies in one of a track of its class just seen; 1: off",
         low=0.0, high=1.0,
     )  # fmt: skip
     measurement_noise: float = setting(
