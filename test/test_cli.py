@@ -13,6 +13,7 @@ import pytest
 import wsperception.track
 from wsperception import __version__
 from wsperception.cli import main
+from wsperception.data.sources import open_source
 
 pytest.importorskip("av", reason="the package 'av' is not installed")
 
@@ -126,6 +127,7 @@ def test_a_folder_that_may_not_be_written(track, tmp_path, capsys, monkeypatch):
 FULL_DISK = """
 import resource, signal, sys
 from wsperception.cli import main
+from wsperception.data.sources import open_source
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (300, 300))
 sys.exit(main(sys.argv[1:]))
@@ -263,3 +265,24 @@ def test_demo_tells_a_wrong_model_before_it_touches_anything(tmp_path, capsys):
     assert main(["demo", "--out", str(tmp_path / "demo"), "--model", "nothing-of-that-name"]) == 2
     assert "no such model" in one_line(capsys)
     assert not (tmp_path / "demo").exists()
+
+
+def test_doctor_tells_what_is_here(constant_bundle, capsys):
+    assert main(["doctor", "--model", str(constant_bundle.folder), "--seconds", "0.2"]) in (0, 1)
+    printed = capsys.readouterr().out
+    assert "Python" in printed
+    assert "backend onnx" in printed
+
+
+def test_a_kitti_sequence_becomes_a_bag(tmp_path, capsys):
+    pytest.importorskip("rosbags", reason="the package 'rosbags' is not installed")
+    folder = tmp_path / "training" / "image_02" / "0003"
+    folder.mkdir(parents=True)
+    for number in range(3):
+        cv2.imwrite(str(folder / f"{number:06d}.png"), np.full((20, 30, 3), 50 * number, np.uint8))
+    assert main(["drive", "--from-kitti", str(folder), "--out", str(tmp_path / "bag"), "--rate", "5"]) == 0
+    assert "sequence 0003" in capsys.readouterr().out
+    frames = list(open_source(tmp_path / "bag"))
+    assert [int(frame.image[0, 0, 0]) for frame in frames] == [0, 50, 100]
+    assert frames[1].stamp_ns - frames[0].stamp_ns == 200_000_000
+    assert main(["drive", "--from-kitti", str(tmp_path / "bag"), "--out", str(tmp_path / "other")]) == 2

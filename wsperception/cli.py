@@ -13,20 +13,21 @@ from tqdm import tqdm
 from wsperception import __version__
 from wsperception.errors import InputError
 
-OK, BAD_INPUT, INTERRUPTED = 0, 2, 130
+OK, FOUND_WRONG, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 _SHOWN_SKIPS = 5
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command that `argv` (default: of the process) names, and returns the exit code.
 
-    0 on success; 2 with one line on stderr for a user's mistake, a full disk or a forbidden file; 130 on Ctrl-C.
+    0 on success; 1 where the doctor found something that does not work; 2 with one line on stderr for a user's
+    mistake, a full disk or a forbidden file; 130 on Ctrl-C.
     """
     logging.basicConfig(level=logging.WARNING, format="wsperception: %(message)s")
     try:
         arguments = _parser().parse_args(argv)
-        command: Callable[[argparse.Namespace], None] = arguments.command
-        command(arguments)
+        command: Callable[[argparse.Namespace], int | None] = arguments.command
+        return command(arguments) or OK
     except InputError as error:
         return _fail(str(error))
     except OSError as error:
@@ -38,7 +39,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("wsperception: interrupted", file=sys.stderr)
         return INTERRUPTED
-    return OK
 
 
 def _fail(text: str) -> int:
@@ -61,6 +61,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_track(commands.add_parser("track", help="masks and track ids of a KITTI sequence, images, a video or a bag"))
     _add_eval(commands.add_parser("eval", help="score results against ground truth"))
     _add_drive(commands.add_parser("drive", help="make a synthetic drive: KITTI MOTS layout and rosbag2"))
+    _add_doctor(commands.add_parser("doctor", help="what is installed, what fits together, what is missing"))
     return parser
 
 
@@ -164,6 +165,12 @@ def _add_drive(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--silhouettes", type=Path, metavar="FILE", help="MOTS text whose masks, ids and motion are taken"
     )
+    parser.add_argument(
+        "--from-kitti",
+        type=Path,
+        metavar="SEQUENCE",
+        help="write this KITTI sequence as a rosbag2 instead; --rate counts",
+    )
     parser.add_argument("--no-bag", action="store_true", help="leave the rosbag2 out")
     parser.add_argument("--jobs", type=int, default=1, metavar="N", help="sequences made at the same time (default: 1)")
     parser.set_defaults(command=_drive)
@@ -179,7 +186,13 @@ def _size(text: str) -> tuple[int, int]:
 
 def _drive(arguments: argparse.Namespace) -> None:
     from wsperception.data.drive.write import drive_command
+    from wsperception.data.kitti_bag import kitti_to_bag
 
+    if arguments.from_kitti is not None:
+        with _progress("copying") as progress:
+            name = kitti_to_bag(arguments.from_kitti, arguments.out, rate_hz=arguments.rate, progress=progress)
+        print(f"{arguments.out}: sequence {name}")
+        return
     with _progress("painting") as progress:
         names = drive_command(
             arguments.out,
@@ -195,6 +208,24 @@ def _drive(arguments: argparse.Namespace) -> None:
             progress=progress,
         )
     print(f"{arguments.out}: sequences {', '.join(names)}")
+
+
+def _add_doctor(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Says what is installed, whether it fits together, and what to do; exit code 1 where it does not."
+    )
+    parser.add_argument("--model", default="tiny", metavar="BUNDLE", help="model to load (default: tiny)")
+    parser.add_argument("--image-topic", metavar="TOPIC", help="camera topic to look at; default: list them")
+    parser.add_argument("--seconds", type=float, default=3.0, metavar="S", help="how long to listen (default: 3)")
+    parser.set_defaults(command=_doctor)
+
+
+def _doctor(arguments: argparse.Namespace) -> int:
+    from wsperception.doctor import doctor_command
+
+    text, status = doctor_command(arguments.model, arguments.image_topic, arguments.seconds)
+    print(text)
+    return status
 
 
 def _add_demo(parser: argparse.ArgumentParser) -> None:
