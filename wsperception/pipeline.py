@@ -176,8 +176,10 @@ def _published(
     if (shown != painted).any():
         rows = np.flatnonzero(shown)
         fused = fuse(candidates.select(rows), settings.fusion)
-        painted = rows[fused.instance_rows]
-        candidates, track_ids = candidates.select(painted), track_ids[painted]
+        rows = rows[fused.instance_rows]
+    else:
+        rows = np.flatnonzero(painted)
+    candidates, track_ids = candidates.select(rows), track_ids[rows]
     return dataclasses.replace(fused.segments, track_ids=np.append(np.int32(0), track_ids)), candidates
 
 

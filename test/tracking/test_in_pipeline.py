@@ -92,6 +92,11 @@ def test_weak_detections_are_painted_when_they_belong_to_a_track():
     assert frames[2] == []
 
 
+def test_weak_detections_of_nobody_leave_no_trace():
+    frames = shown(SETTINGS, outputs([CAR], [0.95]), outputs([CAR, [60, 10, 80, 30]], [0.95, 0.3]))
+    assert frames == [[(1, 0.95, 400)], [(1, 0.95, 400)]]
+
+
 def test_weak_detections_take_no_pixels_of_strong_ones():
     frames = shown(SETTINGS, outputs([CAR, OTHER], [0.95, 0.94]), outputs([CAR, OTHER], [0.3, 0.94]))
     assert frames[1] == [(2, 0.94, 400), (1, 0.3, 200)]
