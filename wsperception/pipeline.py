@@ -173,13 +173,12 @@ def _published(
     if settings.keep_untracked:
         shown = shown | (candidates.scores >= settings.untracked_min_score)
     painted = np.arange(len(candidates)) < len(fused.segments)
+    rows = np.flatnonzero(shown)
     if (shown != painted).any():
-        rows = np.flatnonzero(shown)
         fused = fuse(candidates.select(rows), settings.fusion)
         rows = rows[fused.instance_rows]
-    else:
-        rows = np.flatnonzero(painted)
-    candidates, track_ids = candidates.select(rows), track_ids[rows]
+    if len(rows) != len(candidates):
+        candidates, track_ids = candidates.select(rows), track_ids[rows]
     return dataclasses.replace(fused.segments, track_ids=np.append(np.int32(0), track_ids)), candidates
 
 
