@@ -62,11 +62,11 @@ def test_live_equals_offline_on_the_frames_that_arrived(sequence, toy_bundle, tm
     ]
 
 
-def test_a_source_that_is_not_there(toy_bundle, tmp_path):
+def test_a_source_that_is_not_there(toy_bundle, sequence, tmp_path):
     with pytest.raises(InputError, match=r"nothing: no such file or folder"):
         live_demo(tmp_path / "nothing", toy_bundle, tmp_path / "live")
     with pytest.raises(InputError, match=r"no such model"):
-        live_demo(tmp_path, tmp_path / "nothing", tmp_path / "live")
+        live_demo(sequence, tmp_path / "nothing", tmp_path / "live")
     assert not (tmp_path / "live").exists()
 
 
