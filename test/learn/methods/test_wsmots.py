@@ -5,6 +5,8 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from torchvision.ops import box_iou  # noqa: E402
+
 from wsperception.data.clips import ClipFrame  # noqa: E402
 from wsperception.learn.methods import wsmots  # noqa: E402
 from wsperception.nets.detect import detect  # noqa: E402
@@ -122,11 +124,14 @@ def test_a_scene_can_be_learnt_by_heart():
     settings = DetectSettings(min_score=0.5, pre_nms=SETTINGS.pre_nms, proposals=SETTINGS.proposals)
     found = detect(method.net.eval(), torch.from_numpy(truth.image)[None], settings)[0]
     assert sorted(found.class_ids.tolist()) == [0, 0, 1]
-    order = [int(((found.boxes - box).abs().sum(dim=1)).argmin()) for box in torch.from_numpy(truth.boxes)]
-    assert sorted(order) == [0, 1, 2]
-    assert (found.boxes[order] - torch.from_numpy(truth.boxes)).abs().max() < 4
-    disc = found.masks[order[0]] > 0.5
-    assert 0.6 < disc.float().mean() < 0.9  # pi / 4 of its box, not all of it
-    bar = found.masks[order[2]] > 0.5
-    assert bar.float().mean() > 0.85
+    best, order = box_iou(torch.from_numpy(truth.boxes), found.boxes).max(dim=1)
+    assert sorted(order.tolist()) == [0, 1, 2]
+    assert best.min() > 0.7
     assert found.embeddings[order[0]] @ found.embeddings[order[1]] < 0.8  # two objects of a class are told apart
+    with torch.no_grad():  # masks in the true boxes, so that an edge that is a little off does not count twice
+        pyramid = method.net.pyramid(torch.from_numpy(truth.image)[None])
+        features = method.net.pool(pyramid, torch.from_numpy(truth.boxes), torch.zeros(3, dtype=torch.long))
+        masks = method.net.mask(features)[torch.arange(3), torch.from_numpy(truth.class_ids)] > 0
+    filled = masks.float().mean(dim=(1, 2))
+    assert 0.65 < filled[0] < 0.88  # pi / 4 of its box, not all of it
+    assert filled[2] > 0.9
