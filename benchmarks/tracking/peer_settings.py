@@ -1,4 +1,7 @@
-"""Settings of the peers: the best of a small grid on the tuning sequences, at the middle level of noise and 10 Hz.
+"""Settings of the peers: the best of those tried on the tuning sequences, at the middle level of noise and 10 Hz.
+
+The grid was not run to its end: 9 of 12 combinations for SORT, 5 of 12 for ByteTrack, 3 settings for Norfair, and the
+packages' own defaults for each.
 
     python -m benchmarks.tracking.peer_settings --data ../shared/data --cache out/tracking/detections
 
@@ -27,7 +30,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "minimum_consecutive_frames": 3,
         "minimum_iou_threshold": 0.1,
     },
-    "ByteTrack": OWN_DEFAULTS["ByteTrack"],  # the best of its grid, too
+    "ByteTrack": OWN_DEFAULTS["ByteTrack"],  # the best of the combinations that were run
     "Norfair": {"min_score": 0.4, "lost_s": 1.0, "distance_threshold": 0.9, "initialization_delay": 1},
 }
 
