@@ -11,7 +11,6 @@ from toy_model import picture
 
 CONFIGURE, CLEANUP = Transition.TRANSITION_CONFIGURE, Transition.TRANSITION_CLEANUP
 ACTIVATE, DEACTIVATE = Transition.TRANSITION_ACTIVATE, Transition.TRANSITION_DEACTIVATE
-SHUTDOWN = Transition.TRANSITION_UNCONFIGURED_SHUTDOWN
 
 
 def test_the_whole_circle_twice(peer, start_node, toy_bundle):

@@ -24,6 +24,7 @@ from wsperception.settings import check, setting
 class Inner:
     ratio: float = setting(0.25, "How much", unit="m/s", low=0.0, high=1.0)
     names: tuple[str, ...] = setting(("a", "b"), "Which")
+    weights: tuple[float, ...] = setting((0.5, 2.0), "How heavy")
 
     def __post_init__(self):
         check(self)
