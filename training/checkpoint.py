@@ -6,7 +6,6 @@ seed and i (see `training.loop`), and the clips of step i are a pure function of
 
 import json
 import os
-import pickle
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +13,9 @@ import torch
 
 from training.recipe import differing_keys
 from wsperception.errors import InputError
+from wsperception.nets.weights import BROKEN_FILE
 
 NAME = "checkpoint.pt"
-_BROKEN = (RuntimeError, pickle.UnpicklingError, EOFError, OSError, ValueError, KeyError, IndexError)
-"""What torch.load raises for the ways in which a file can be broken or be something else."""
 
 
 def save_tensors(path: Path, values: dict[str, Any]) -> None:
@@ -36,7 +34,7 @@ def load_tensors(path: Path) -> dict[str, Any]:
         values = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise InputError(f"{path}: no such file; expected weights") from None
-    except _BROKEN as error:
+    except BROKEN_FILE as error:
         reason = (str(error).splitlines() or [""])[0] or type(error).__name__
         raise InputError(f"{path}: expected a file of weights: {reason[:120]}") from None
     if not isinstance(values, dict):
