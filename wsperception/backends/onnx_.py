@@ -1,15 +1,19 @@
 """ONNX Runtime on the CPU."""
 
-import math
-import os
-from pathlib import Path
+import importlib.util
 from typing import Any
 
 import numpy as np
 
+from wsperception.backends import EngineFacts, EngineOptions
+from wsperception.backends.contract import INPUT, Port, check_graph, one_line, split_outputs
+from wsperception.backends.threads import default_threads
 from wsperception.bundle import OUTPUTS, ModelBundle
 from wsperception.decode import RawOutputs
 from wsperception.errors import InputError
+
+_DTYPES = {"float": "float32", "double": "float64"}
+"""ONNX Runtime's names where they are not NumPy's."""
 
 
 class OnnxBackend:
@@ -17,10 +21,13 @@ class OnnxBackend:
 
     name = "onnx"
 
-    def __init__(self, session: Any, bundle: ModelBundle, run_errors: tuple[type[Exception], ...]) -> None:
+    def __init__(
+        self, session: Any, bundle: ModelBundle, facts: EngineFacts, run_errors: tuple[type[Exception], ...]
+    ) -> None:
         self._session = session
         self._run_errors = run_errors
         self._bundle = bundle
+        self._facts = facts
         self._one_by_one = session.get_inputs()[0].shape[0] == 1
 
     def run(self, batch: np.ndarray) -> list[RawOutputs]:
@@ -30,24 +37,29 @@ class OnnxBackend:
             return [self._run(batch[index : index + 1])[0] for index in range(len(batch))]
         return self._run(batch) if len(batch) else []
 
+    def describe(self) -> EngineFacts:
+        """What it runs on."""
+        return self._facts
+
     def close(self) -> None:
         """Gives the engine's memory back."""
         self._session = None
 
     def _run(self, batch: np.ndarray) -> list[RawOutputs]:
         try:
-            arrays = self._session.run(list(OUTPUTS), {"images": batch})
+            arrays = self._session.run(list(OUTPUTS), {INPUT: batch})
         except self._run_errors as error:
-            raise InputError(f"{self._bundle.onnx_path}: ONNX Runtime cannot run it: {_one_line(error)}") from None
-        for name, array in zip(OUTPUTS, arrays, strict=True):
-            expected = (len(batch), *_output_shape(name, self._bundle))
-            if array.shape != expected:
-                raise InputError(f"{self._bundle.onnx_path}: output '{name}': expected {expected}, got {array.shape}")
-        return [RawOutputs(*(array[index] for array in arrays)) for index in range(len(batch))]
+            raise InputError(f"{self._bundle.onnx_path}: ONNX Runtime cannot run it: {one_line(error)}") from None
+        return split_outputs(self._bundle, arrays, len(batch))
 
 
-def load(bundle: ModelBundle, threads: int | None = None) -> OnnxBackend:
-    """The network of `bundle` in ONNX Runtime; `threads` as for `open_backend`.
+def obstacle() -> str:
+    """Why `auto` should not try it on this machine; "" where it should."""
+    return "" if importlib.util.find_spec("onnxruntime") else "the package onnxruntime is not installed"
+
+
+def load(bundle: ModelBundle, options: EngineOptions) -> OnnxBackend:
+    """The network of `bundle` in ONNX Runtime.
 
     Raises InputError, naming the ONNX file, where it cannot be loaded or is not what the bundle says.
     """
@@ -56,92 +68,37 @@ def load(bundle: ModelBundle, threads: int | None = None) -> OnnxBackend:
         from onnxruntime.capi import onnxruntime_pybind11_state as state
     except ImportError as error:
         raise InputError(f"backend 'onnx': {error}; expected the package onnxruntime") from None
-    if threads is not None and threads < 1:
-        raise InputError(f"threads: expected at least 1, got {threads}")
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads if threads is not None else default_threads()
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 3
-    # Spinning threads took twice the processor time per frame, and on a busy machine a fifth more wall time.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    if options.precision not in ("auto", "fp32"):
+        raise InputError(f"precision: expected fp32 for backend 'onnx', got {options.precision}")
+    threads = options.threads if options.threads is not None else default_threads()
     path = bundle.onnx_path
     errors = (
         state.EPFail, state.Fail, state.InvalidArgument, state.InvalidGraph, state.InvalidProtobuf, state.NoModel,
         state.NoSuchFile, state.NotImplemented, state.RuntimeException,
     )  # fmt: skip
     try:
-        session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    except errors as error:
-        raise InputError(f"{path}: ONNX Runtime cannot load it: {_one_line(error)}") from None
-    _check_graph(session, bundle)
-    return OnnxBackend(session, bundle, errors)
-
-
-def default_threads() -> int:
-    """$WSPERCEPTION_THREADS, or the physical cores that this process may use, limited by the container's share.
-
-    A second thread on the same core does not speed matrix products up, and takes the core from the rest of the robot.
-    """
-    chosen = os.environ.get("WSPERCEPTION_THREADS")
-    if chosen is not None:
-        if not chosen.isdecimal() or int(chosen) < 1:
-            raise InputError(f"WSPERCEPTION_THREADS: expected a number >= 1, got {chosen!r}")
-        return int(chosen)
-    usable = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
-    cores = {
-        _read(Path(f"/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list")) or str(cpu) for cpu in usable
-    }
-    quota, _, period = _read(Path("/sys/fs/cgroup/cpu.max")).partition(" ")
-    share = math.ceil(int(quota) / int(period)) if quota.isdecimal() and period.isdecimal() else len(cores)
-    return max(1, min(len(cores), share))
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:300]
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text().strip()
-    except OSError:
-        return ""
-
-
-def _output_shape(name: str, bundle: ModelBundle) -> tuple[int, ...]:
-    """Shape of one image's output, without the batch."""
-    tail = {
-        "boxes": (4,),
-        "scores": (),
-        "class_ids": (),
-        "masks": (bundle.mask_side, bundle.mask_side),
-        "mask_boxes": (4,),
-        "embeddings": (bundle.embedding_length,),
-    }
-    return (bundle.max_detections, *tail[name])
-
-
-def _check_graph(session: Any, bundle: ModelBundle) -> None:
-    """Raises InputError where inputs or outputs are not those that the bundle promises; free sizes pass."""
-    inputs = session.get_inputs()
-    if [entry.name for entry in inputs] != ["images"]:
-        raise InputError(
-            f"{bundle.onnx_path}: expected one input 'images', got {', '.join(entry.name for entry in inputs)}"
+        session = onnxruntime.InferenceSession(
+            str(path), _session_options(onnxruntime, threads), providers=["CPUExecutionProvider"]
         )
-    _check_tensor(inputs[0], "tensor(uint8)", (*bundle.input_size, 3), f"{bundle.onnx_path}: input 'images'")
-    outputs = {entry.name: entry for entry in session.get_outputs()}
-    for name in OUTPUTS:
-        if name not in outputs:
-            raise InputError(f"{bundle.onnx_path}: missing output '{name}'; it has {', '.join(outputs)}")
-        kind = "tensor(int32)" if name == "class_ids" else "tensor(float)"
-        _check_tensor(outputs[name], kind, _output_shape(name, bundle), f"{bundle.onnx_path}: output '{name}'")
+    except errors as error:
+        raise InputError(f"{path}: ONNX Runtime cannot load it: {one_line(error)}") from None
+    check_graph(bundle, [_port(entry) for entry in session.get_inputs()], [_port(e) for e in session.get_outputs()])
+    facts = EngineFacts("onnx", "fp32", f"CPU, {threads} threads", f"ONNX Runtime {onnxruntime.__version__}")
+    return OnnxBackend(session, bundle, facts, errors)
 
 
-def _check_tensor(entry: Any, kind: str, shape: tuple[int, ...], where: str) -> None:
-    """`shape` is without the batch, which must be 1 or free."""
-    if entry.type != kind:
-        raise InputError(f"{where}: expected {kind}, got {entry.type}")
-    known = [size if isinstance(size, int) else None for size in entry.shape]
-    fits = len(known) == len(shape) + 1 and known[0] in (None, 1)
-    fits = fits and all(have in (None, want) for have, want in zip(known[1:], shape, strict=True))
-    if not fits:
-        raise InputError(f"{where}: expected shape (batch 1 or free, {', '.join(map(str, shape))}), got {entry.shape}")
+def _session_options(onnxruntime: Any, threads: int) -> Any:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    # Spinning threads took twice the processor time per frame, and on a busy machine a fifth more wall time.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return options
+
+
+def _port(entry: Any) -> Port:
+    """An input or output as ONNX Runtime describes it; a size it does not know is a name or None."""
+    kind = entry.type.removeprefix("tensor(").removesuffix(")")
+    sizes = tuple(size if isinstance(size, int) else None for size in entry.shape)
+    return Port(entry.name, _DTYPES.get(kind, kind), sizes)
