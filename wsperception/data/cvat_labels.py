@@ -34,8 +34,8 @@ def cvat_images_text(file: LabelFile) -> str:
 def cvat_video_text(file: LabelFile) -> str:
     """ "CVAT for video 1.1": one track per class and id, of boxes or of points.
 
-    A frame of the task is the position of a frame in `file`; an ignore region is a track of one frame. Tags, boxes and points without an id, and whether a
-    frame is annotated and empty, cannot be said in this format.
+    A frame of the task is the position of a frame in `file`; an ignore region is a track of one frame. Tags,
+    boxes and points without an id, and whether a frame is annotated and empty, cannot be said in this format.
     """
     root = _root(file, "interpolation")
     tracks: dict[tuple[type, str, int], Element] = {}
