@@ -17,7 +17,9 @@ PACKAGE = "wsperception"
 
 TYPES = {"errors", "types", "settings"}
 """Files that everybody may import; every other file of the top level is core, but pipeline.py and COMMANDS."""
-COMMANDS = {"__main__", "cli", "demo", "doctor", "overlay_video", "replay", "track"}
+COMMANDS = {
+    "__main__", "bench", "bench_report", "cli", "demo", "doctor", "fleet", "overlay_video", "replay", "trace", "track",
+}  # fmt: skip
 """The command line: cli.py, which prints, and the files that do a command's work."""
 
 STEPS = {"types", "core", "tracking", "backends", "pipeline"}

@@ -6,12 +6,15 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from tqdm import tqdm
 
 from wsperception import __version__
 from wsperception.errors import InputError
+
+if TYPE_CHECKING:
+    from wsperception.track import TrackRequest
 
 OK, FOUND_WRONG, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 _SHOWN_SKIPS = 5
@@ -20,8 +23,8 @@ _SHOWN_SKIPS = 5
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command that `argv` (default: of the process) names, and returns the exit code.
 
-    0 on success; 1 where the doctor found something that does not work; 2 with one line on stderr for a user's
-    mistake, a full disk or a forbidden file; 130 on Ctrl-C.
+    0 on success; 1 where the doctor found something that does not work, or some of several bags failed; 2 with one line
+    on stderr for a user's mistake, a full disk or a forbidden file; 130 on Ctrl-C.
     """
     logging.basicConfig(level=logging.WARNING, format="wsperception: %(message)s")
     try:
@@ -62,14 +65,22 @@ def _parser() -> argparse.ArgumentParser:
     _add_eval(commands.add_parser("eval", help="score results against ground truth"))
     _add_drive(commands.add_parser("drive", help="make a synthetic drive: KITTI MOTS layout and rosbag2"))
     _add_label(commands.add_parser("label", help="label frames by points, boxes and tags on a local page"))
+    _add_bench(commands.add_parser("bench", help="how long each stage takes here, per engine"))
     _add_doctor(commands.add_parser("doctor", help="what is installed, what fits together, what is missing"))
     return parser
 
 
 def _add_track(parser: argparse.ArgumentParser) -> None:
-    parser.description = "Writes <sequence>.txt (MOTS text), overlay.mp4 and timings.json into a folder."
+    parser.description = (
+        "Writes <sequence>.txt (MOTS text), overlay.mp4 and timings.json into a folder; of several sources, into a "
+        "folder of its name for each. Called again, it goes on with the sources that are not done."
+    )
     parser.add_argument(
-        "source", type=Path, metavar="SOURCE", help="KITTI sequence, folder of images, video file or rosbag2 folder"
+        "sources",
+        type=Path,
+        nargs="+",
+        metavar="SOURCE",
+        help="KITTI sequence, folder of images, video file or rosbag2 folder",
     )
     parser.add_argument("--model", default="tiny", metavar="BUNDLE", help="folder or name of a model (default: tiny)")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the results")
@@ -83,14 +94,18 @@ def _add_track(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--settings", type=Path, metavar="FILE", help="YAML file of pipeline settings")
     parser.add_argument("--no-video", action="store_true", help="leave overlay.mp4 out")
     parser.add_argument("--overwrite", action="store_true", help="replace an earlier run's files in DIR")
+    parser.add_argument(
+        "--jobs", type=int, metavar="N", help="sources tracked at the same time (default: one per core)"
+    )
+    parser.add_argument("--engine", choices=("processes", "ray"), help="what runs several sources (default: processes)")
     parser.set_defaults(command=_track)
 
 
-def _track(arguments: argparse.Namespace) -> None:
+def _track(arguments: argparse.Namespace) -> int:
     from wsperception.track import TrackRequest, run_track
 
     request = TrackRequest(
-        arguments.source,
+        arguments.sources[0],
         arguments.model,
         arguments.out,
         topic=arguments.topic,
@@ -102,6 +117,8 @@ def _track(arguments: argparse.Namespace) -> None:
         video=not arguments.no_video,
         replace=arguments.overwrite,
     )
+    if len(arguments.sources) > 1 or arguments.jobs is not None or arguments.engine is not None:
+        return _track_fleet(arguments, request)
     with _progress("tracking") as progress:
         summary = run_track(request, progress)
     for skip in summary.skipped[:_SHOWN_SKIPS]:
@@ -113,6 +130,20 @@ def _track(arguments: argparse.Namespace) -> None:
     for file in (summary.text, summary.video, summary.timings):
         if file is not None:
             print(f"  {file}")
+    return OK
+
+
+def _track_fleet(arguments: argparse.Namespace, each: "TrackRequest") -> int:
+    from wsperception.fleet import FleetRequest, run_fleet
+
+    request = FleetRequest(tuple(arguments.sources), each, arguments.jobs, arguments.engine or "processes")
+    with _progress("tracking", " bags") as progress:
+        outcomes = run_fleet(request, progress)
+    for outcome in outcomes:
+        print(outcome, file=sys.stderr if outcome.error else sys.stdout)
+    failed = sum(bool(outcome.error) for outcome in outcomes)
+    print(f"{len(outcomes) - failed} of {len(outcomes)} done, {failed} failed")
+    return FOUND_WRONG if failed else OK
 
 
 def _add_eval(parser: argparse.ArgumentParser) -> None:
@@ -275,6 +306,54 @@ def _label(arguments: argparse.Namespace) -> None:
     print(f"{summary.path}: {summary.labelled} of {summary.frames} frames labelled, {minutes:.1f} min")
 
 
+def _add_bench(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Measures every combination of the engines, precisions, batches and image sizes that are named, taking turns, "
+        "on images of a synthetic drive or of SOURCE; prints p50 of the stages, and p50, p95, p99 of the whole."
+    )
+    parser.add_argument("--model", default="tiny", metavar="BUNDLE", help="folder or name of a model (default: tiny)")
+    parser.add_argument("--source", type=Path, metavar="SOURCE", help="images to use: what track takes")
+    repeatable: list[tuple[str, str, Callable[[str], object], str]] = [
+        ("--backend", "NAME", str, "engine, or all; repeatable (default: auto)"),
+        ("--precision", "NAME", str, "fp32, fp16, bf16 or int8; repeatable (default: auto)"),
+        ("--batch", "N", int, "images at once; repeatable (default: 1)"),
+        ("--image-size", "HxW", _size, "size of the drive's images; repeatable (default: 375x1242)"),
+    ]
+    for flag, metavar, kind, text in repeatable:
+        parser.add_argument(flag, action="append", metavar=metavar, type=kind, help=text)
+    parser.add_argument("--rounds", type=int, default=50, metavar="N", help="measured runs of each (default: 50)")
+    parser.add_argument("--warm-up", type=int, default=5, metavar="N", help="runs before them (default: 5)")
+    parser.add_argument("--threads", type=int, metavar="N", help="CPU threads of the engine (default: one per core)")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="write the figures as JSON")
+    parser.add_argument("--baseline", type=Path, metavar="FILE", help="compare with the figures of an earlier --out")
+    parser.add_argument("--trace", type=Path, metavar="FILE", help="write a profile of one frame, for ui.perfetto.dev")
+    parser.set_defaults(command=_bench)
+
+
+def _bench(arguments: argparse.Namespace) -> None:
+    from wsperception.bench import BenchRequest, run_bench
+    from wsperception.bench_report import bench_table, read_baseline
+
+    baseline = read_baseline(arguments.baseline) if arguments.baseline is not None else None
+    request = BenchRequest(
+        arguments.model,
+        tuple(arguments.backend or ["auto"]),
+        tuple(arguments.precision or ["auto"]),
+        tuple(arguments.batch or [1]),
+        tuple(arguments.image_size or [(375, 1242)]),
+        arguments.source,
+        arguments.rounds,
+        arguments.warm_up,
+        arguments.threads,
+        arguments.trace,
+    )
+    with _progress("measuring", " rounds") as progress:
+        report = run_bench(request, progress)
+    if arguments.out is not None:
+        report.write(arguments.out)
+    print(bench_table(report.as_mapping(), baseline))
+
+
 def _add_doctor(parser: argparse.ArgumentParser) -> None:
     parser.description = (
         "Says what is installed, whether it fits together, and what to do; exit code 1 where it does not."
@@ -319,9 +398,9 @@ def _demo(arguments: argparse.Namespace) -> None:
 
 
 @contextmanager
-def _progress(title: str) -> Iterator[Callable[[int, int | None], None]]:
+def _progress(title: str, unit: str = " frames") -> Iterator[Callable[[int, int | None], None]]:
     """A bar on a terminal, nothing elsewhere: a function that takes how many are done, and of how many."""
-    with tqdm(desc=title, unit=" frames", disable=not sys.stderr.isatty(), leave=False, dynamic_ncols=True) as bar:
+    with tqdm(desc=title, unit=unit, disable=not sys.stderr.isatty(), leave=False, dynamic_ncols=True) as bar:
 
         def show(done: int, length: int | None) -> None:
             bar.total = length

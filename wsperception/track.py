@@ -56,6 +56,19 @@ class TrackRequest:
     video: bool = True
     replace: bool = False
 
+    def as_record(self) -> dict[str, Any]:
+        """What decides the results, apart from the model's content: plain values for timings.json."""
+        settings = self.settings.read_text(encoding="utf-8") if self.settings is not None else ""
+        return {
+            "source": str(self.source.resolve()),
+            "topic": self.topic,
+            "sequence": self.sequence,
+            "rate_hz": self.rate_hz,
+            "backend": self.backend,
+            "settings": settings,
+            "video": self.video,
+        }
+
 
 @dataclass(frozen=True)
 class TrackSummary:
@@ -90,7 +103,9 @@ def run_track(request: TrackRequest, progress: Progress | None = None) -> TrackS
             run = _Run(source, bundle, Pipeline(backend, bundle, settings))
             start = time.perf_counter()
             run.write(folder, request.video, progress)
-            report = {"model": bundle.name, "model_sha256": bundle.sha256, "backend": backend.name, **run.report()}
+            model = {"model": bundle.name, "model_sha256": bundle.sha256}
+            engine = {"backend": backend.name, "engine": str(backend.describe()), "request": request.as_record()}
+            report = {**model, **engine, **run.report()}
             (folder / TIMINGS_NAME).write_text(json.dumps(report, indent=2) + "\n")
             seconds = time.perf_counter() - start
     finally:
