@@ -65,9 +65,13 @@ class WebSocket:
     def send(self, text: str) -> None:
         data, mask = text.encode(), os.urandom(4)
         length = len(data)
-        size = bytes([0x80 | length]) if length < 126 else struct.pack("!BH" if length < 2**16 else "!BQ", *(
-            (0xFE, length) if length < 2**16 else (0xFF, length)
-        ))
+        size = (
+            bytes([0x80 | length])
+            if length < 126
+            else struct.pack(
+                "!BH" if length < 2**16 else "!BQ", *((0xFE, length) if length < 2**16 else (0xFF, length))
+            )
+        )
         repeated = (mask * (length // 4 + 1))[:length]
         masked = (int.from_bytes(data, "big") ^ int.from_bytes(repeated, "big")).to_bytes(length, "big")
         self._socket.sendall(b"\x81" + size + mask + masked)
@@ -112,7 +116,9 @@ class Page:
                     self._answers[message["id"]].put(message)
                 else:
                     if message["method"] == "Page.javascriptDialogOpening":
-                        threading.Thread(target=self.call, args=("Page.handleJavaScriptDialog",), kwargs={"accept": True}).start()
+                        threading.Thread(
+                            target=self.call, args=("Page.handleJavaScriptDialog",), kwargs={"accept": True}
+                        ).start()
                     self.events.append(message)
 
     def call(self, method: str, **parameters: Any) -> dict[str, Any]:
@@ -244,7 +250,10 @@ def label_server(arguments: list[str], log: Path) -> Iterator[tuple[str, subproc
 
     with log.open("wb") as errors:
         process = subprocess.Popen(
-            [sys.executable, "-m", "wsperception", "label", *arguments], stdout=subprocess.PIPE, stderr=errors, text=True
+            [sys.executable, "-m", "wsperception", "label", *arguments],
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
         )
         try:
             assert process.stdout is not None

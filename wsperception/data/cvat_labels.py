@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from wsperception.data.box_labels import IGNORED_NAMES
 from wsperception.data.label_file import KINDS, BoxLabel, FrameLabels, LabelFile, PointLabel, Rectangle
-from wsperception.data.label_import import IGNORE_NAMES, ImportedFrame
+from wsperception.data.label_import import WRITTEN_IGNORE, ImportedFrame
 from wsperception.data.label_values import LARGEST_ID
 from wsperception.errors import InputError
 
@@ -47,8 +48,8 @@ def cvat_video_text(file: LabelFile) -> str:
                     tracks[key] = _add_track(root, label.class_name)
                 _add_track_shape(tracks[key], position, label)
         for row, box in enumerate(frame.ignore or ()):  # a region has no id: it is a track of one frame
-            tracks[Element, str(position), row] = _add_track(root, IGNORE_NAMES[0])
-            _add_track_shape(tracks[Element, str(position), row], position, BoxLabel(IGNORE_NAMES[0], None, box))
+            tracks[Element, str(position), row] = _add_track(root, WRITTEN_IGNORE)
+            _add_track_shape(tracks[Element, str(position), row], position, BoxLabel(WRITTEN_IGNORE, None, box))
     for track in tracks.values():
         _end(track, len(file.frames))
     return _xml(root)
@@ -61,11 +62,13 @@ def read_cvat(path: Path) -> list[ImportedFrame]:
     that are marked as outside are left out. Raises InputError naming the file and what was expected.
     """
     try:
-        root = ElementTree.parse(path).getroot()
+        root = ElementTree.parse(path, ElementTree.XMLParser(target=_Builder())).getroot()
     except FileNotFoundError:
         raise InputError(f"{path}: no such file; expected CVAT's XML") from None
     except ElementTree.ParseError as error:
         raise InputError(f"{path}: not an XML file: {error}") from None
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
     if root.tag != "annotations":
         raise InputError(f"{path}: expected <annotations>, as CVAT writes it, got <{root.tag}>")
     frames: dict[int, _Collected] = {}
@@ -82,6 +85,13 @@ def read_cvat(path: Path) -> list[ImportedFrame]:
                 place = f"{path}: track {number}: frame {position}"
                 frames.setdefault(position, _Collected("", None)).add(shape, track.get("label", ""), number, place)
     return [frames[position].frame(position) for position in sorted(frames)]
+
+
+class _Builder(ElementTree.TreeBuilder):
+    """Refuses a document type, and with it every entity: what comes from outside must not grow without bound."""
+
+    def doctype(self, *_: object) -> None:
+        raise InputError("a document type; expected CVAT's XML, which has none")
 
 
 @dataclass
@@ -111,7 +121,7 @@ class _Collected:
             self.points.append(PointLabel(label, number, _pairs(shape, where)[0]))
             return
         box = _box(shape, where)
-        if label in IGNORE_NAMES:
+        if label in IGNORED_NAMES:
             self.ignore.append(box)
         else:
             self.boxes.append(BoxLabel(label, number, box))
@@ -128,7 +138,7 @@ def _root(file: LabelFile, mode: Literal["annotation", "interpolation"]) -> Elem
     for name, text in (("name", file.sequence), ("size", str(len(file.frames))), ("mode", mode)):
         ElementTree.SubElement(task, name).text = text
     labels = ElementTree.SubElement(task, "labels")
-    for class_name in (*file.labels.names, IGNORE_NAMES[0]):
+    for class_name in (*file.labels.names, WRITTEN_IGNORE):
         label = ElementTree.SubElement(labels, "label")
         ElementTree.SubElement(label, "name").text = class_name
         attribute = ElementTree.SubElement(ElementTree.SubElement(label, "attributes"), "attribute")
@@ -148,7 +158,7 @@ def _add_image(root: Element, file: LabelFile, frame: FrameLabels, position: int
     for label in _objects(frame):
         _add_id(_add_shape(image, label, {"label": label.class_name, "source": "manual"}), label.track_id)
     for box in frame.ignore or ():
-        _add_shape(image, BoxLabel(IGNORE_NAMES[0], None, box), {"label": IGNORE_NAMES[0], "source": "manual"})
+        _add_shape(image, BoxLabel(WRITTEN_IGNORE, None, box), {"label": WRITTEN_IGNORE, "source": "manual"})
 
 
 def _objects(frame: FrameLabels) -> list[BoxLabel | PointLabel]:

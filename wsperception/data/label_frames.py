@@ -4,11 +4,10 @@ from pathlib import Path
 
 import numpy as np
 
+from wsperception.data.box_labels import BoxLabels, BoxSequence, TrackingLabels
 from wsperception.data.label_file import FrameLabels, LabelFile
-from wsperception.data.labelled_frames import LabelledFrame, TrackKeys
+from wsperception.errors import InputError
 from wsperception.types import LabelSpace, WeakLabels
-
-_ROWS = 2**20  # more than any frame has boxes
 
 
 def weak_labels(frame: FrameLabels, labels: LabelSpace) -> WeakLabels:
@@ -34,35 +33,32 @@ def weak_labels(frame: FrameLabels, labels: LabelSpace) -> WeakLabels:
     )
 
 
-def boxed_frames(
-    folder: Path, file: LabelFile, labels: LabelSpace, sequence: int, keys: TrackKeys
-) -> list[LabelledFrame]:
-    """The frames whose boxes were annotated, as training with boxes reads them; empty where there are none.
+def box_sequence(folder: Path, file: LabelFile, labels: LabelSpace) -> BoxSequence:
+    """Images and boxes of the frames whose boxes were annotated, as training with boxes reads them.
 
-    folder    of the label file
-    labels    the model's classes, in their order; InputError where the file has a box of another
-    sequence  index of the sequence in the training set
-    keys      numbers the tracks over the whole training set; a box without an id becomes a track of its own
+    folder  of the label file
+    labels  the model's classes, in their order
+
+    Ids are known only if every box has one. Raises InputError for a box of a class that is not in `labels`, and where
+    no frame has its boxes annotated.
     """
-    return [_boxed_frame(folder, frame, labels, sequence, keys) for frame in file.frames if frame.boxes is not None]
+    boxed = [frame for frame in file.frames if frame.boxes is not None]
+    if not boxed:
+        raise InputError(f"{folder}: no frame has its boxes annotated")
+    has_ids = all(entry.track_id is not None for frame in boxed for entry in frame.boxes or ())
+    frames = {frame.number: _box_labels(frame, labels, has_ids) for frame in boxed}
+    images = {frame.number: folder / frame.image for frame in boxed}
+    return BoxSequence(file.sequence, images, TrackingLabels(frames, {}), has_ids)
 
 
-def _boxed_frame(folder: Path, frame: FrameLabels, labels: LabelSpace, sequence: int, keys: TrackKeys) -> LabelledFrame:
+def _box_labels(frame: FrameLabels, labels: LabelSpace, has_ids: bool) -> BoxLabels:
     boxes = frame.boxes or ()
-    classes = _classes([entry.class_name for entry in boxes], labels)
-    # Ids are never negative: negative numbers, one per frame and row, are free for boxes that have none.
-    alone = [-1 - (frame.number * _ROWS + row) for row in range(len(boxes))]
-    ids = [alone[row] if entry.track_id is None else entry.track_id for row, entry in enumerate(boxes)]
-    track_keys = [keys.key(sequence, int(class_id), number) for class_id, number in zip(classes, ids, strict=True)]
-    return LabelledFrame(
-        folder / frame.image,
-        sequence,
-        frame.number,
+    ids = [entry.track_id if has_ids else row for row, entry in enumerate(boxes)]
+    return BoxLabels(
         _floats([entry.box for entry in boxes], 4),
-        classes.astype(np.int64),
-        np.array(track_keys, np.int64),
+        _classes([entry.class_name for entry in boxes], labels),
+        np.array(ids, np.int32),
         _floats(list(frame.ignore or ()), 4),
-        None,
     )
 
 

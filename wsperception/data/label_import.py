@@ -16,8 +16,8 @@ from wsperception.data.label_file import (
 )
 from wsperception.errors import InputError
 
-IGNORE_NAMES = ("DontCare", "ignore", "__ignore__")
-"""Labels that mean an ignore region in other tools; the first is the one we write."""
+WRITTEN_IGNORE = "DontCare"
+"""Label of an ignore region in what we write for other tools; we read all of IGNORED_NAMES."""
 
 
 @dataclass(frozen=True)

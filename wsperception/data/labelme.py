@@ -7,8 +7,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+from wsperception.data.box_labels import IGNORED_NAMES
 from wsperception.data.label_file import KINDS, BoxLabel, FrameLabels, LabelFile, PointLabel, Rectangle
-from wsperception.data.label_import import IGNORE_NAMES, ImportedFrame
+from wsperception.data.label_import import WRITTEN_IGNORE, ImportedFrame
 from wsperception.data.label_values import list_of, numbers, text_of, track_id_of
 from wsperception.errors import InputError
 from wsperception.types import LabelSpace
@@ -43,7 +44,7 @@ def read_labelme(folder: Path, labels: LabelSpace) -> list[ImportedFrame]:
 def _text(file: LabelFile, frame: FrameLabels, image_folder: str) -> str:
     shapes = [_shape(box.class_name, box.track_id, "rectangle", box.box) for box in frame.boxes or ()]
     shapes += [_shape(point.class_name, point.track_id, "point", point.point) for point in frame.points or ()]
-    shapes += [_shape(IGNORE_NAMES[0], None, "rectangle", box) for box in frame.ignore or ()]
+    shapes += [_shape(WRITTEN_IGNORE, None, "rectangle", box) for box in frame.ignore or ()]
     values = {
         "version": LABELME_VERSION,
         "flags": {} if frame.tags is None else {name: name in frame.tags for name in file.labels.names},
@@ -122,7 +123,7 @@ class _Shapes:
             raise InputError(f"{where}.shape_type: expected point, {', '.join(_EXTENDED)}, got {kind!r}")
 
     def _add_box(self, label: str, group: int | None, box: Rectangle) -> None:
-        if label in IGNORE_NAMES:
+        if label in IGNORED_NAMES:
             self.ignore.append(box)
             return
         for row, (other, number, part) in enumerate(self.boxes):

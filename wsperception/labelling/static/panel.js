@@ -17,13 +17,13 @@ export class Panel {
     this.redo = act("Redo", "make it again", "Ctrl Y", () => session.redo());
     byId("tools").replaceChildren(...TOOLS.map((tool) => this.#tool(tool)));
     byId("actions").replaceChildren(
-      act("Previous", "previous frame", "A", () => session.go(session.index - 1)),
+      act("Prev", "previous frame", "A", () => session.go(session.index - 1)),
       act("Next", "next frame", "D", () => session.go(session.index + 1)),
       act("Carry on", "objects and ids to the next frame", "F", () => session.carry()),
       act("Nothing here", "looked, and it is empty", "N", () => session.toggleNothing()),
       this.undo,
       this.redo,
-      act("Whole image", "", "0", () => view.fit()),
+      act("Fit", "whole image", "0", () => view.fit()),
     );
     byId("sequence").textContent = session.name;
     document.title = `${session.name} · wsperception label`;
@@ -137,7 +137,8 @@ export class Panel {
       const text = list === null ? "not annotated" : list.length ? String(list.length) : "nothing here";
       const title = list === null ? "nothing here" : "not annotated";
       const toggle = button({ onclick: () => this.session.toggleNothing([kind]), title: `say: ${title}` }, title);
-      toggle.hidden = Boolean(list?.length);
+      toggle.classList.toggle("away", Boolean(list?.length));
+      toggle.disabled = Boolean(list?.length);
       const className = list === null ? "quiet" : "empty";
       const state = element("span", { className, textContent: text });
       state.dataset.kind = kind;

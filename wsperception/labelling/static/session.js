@@ -7,7 +7,7 @@ import { isLabelled, nextId, placeOf, renamed, sameObject, toggledNothing, toggl
 import { ask, Saver, ServerError } from "./server.js";
 
 export const TOOLS = [
-  { name: "objects", key: "o", title: "Point + box", hint: "click: a point; drag: a box", point: true, box: "boxes" },
+  { name: "objects", key: "o", title: "Both", hint: "click: a point; drag: a box", point: true, box: "boxes" },
   { name: "points", key: "p", title: "Points", hint: "click: a point", point: true, box: null },
   { name: "boxes", key: "b", title: "Boxes", hint: "drag: a box", point: false, box: "boxes" },
   { name: "ignore", key: "i", title: "Ignore", hint: "drag: a region that counts neither for nor against", point: false, box: "ignore" },
