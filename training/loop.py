@@ -83,6 +83,8 @@ def train(
     Raises NonFiniteLossError naming the term, before the step that would have spoiled the weights.
     """
     wrapped = processes.wrap(training.model)
+    if training.average and start == 0:
+        training.average.restart(training.net)  # only now has every process the weights of the first
     iterations = range(start, recipe.training.iterations)
     training.model.train()
     before = time.perf_counter()
@@ -127,14 +129,14 @@ def step(
     processes: Processes,
     iteration: int,
 ) -> dict[str, float]:
-    """One optimizer step; returns the loss terms and what else is worth a curve."""
+    """One optimizer step; returns the loss terms, the method's figures and what else is worth a curve."""
     settings = recipe.training
     torch.manual_seed(_seed(settings.seed, 2, iteration, processes.rank))  # dropout and the like
     rate = learning_rate(iteration, settings.iterations, settings.rate, settings.warm_up, settings.power)
     for group in training.optimizer.param_groups:
         group["lr"] = rate
     training.optimizer.zero_grad(set_to_none=True)
-    terms = _accumulate_gradients(training, wrapped, batches, recipe, processes, iteration)
+    terms, figures = _accumulate_gradients(training, wrapped, batches, recipe, processes, iteration)
     training.scaler.unscale_(training.optimizer)
     limit = settings.clip_norm or float("inf")
     norm = nn.utils.clip_grad_norm_(training.model.parameters(), limit)
@@ -144,12 +146,14 @@ def step(
     training.scaler.update()
     if training.average:
         training.average.update(training.net)
-    values = processes.mean(torch.stack([*terms.values(), norm]).detach().float()).tolist()
+    scalars = torch.stack([*terms.values(), norm]).detach().float()
+    values = processes.mean(torch.cat([scalars, *[figure.float() for figure in figures.values()]])).tolist()
     numbers = dict(zip([f"loss.{name}" for name in terms], values, strict=False))
     numbers = {"loss.total": sum(numbers.values())} | numbers | {"learning_rate": rate}
-    if np.isfinite(values[-1]):  # otherwise the scaler of float16 has skipped the step
-        numbers["gradient_norm"] = values[-1]
-    return numbers
+    if np.isfinite(values[len(terms)]):  # otherwise the scaler of float16 has skipped the step
+        numbers["gradient_norm"] = values[len(terms)]
+    pairs = zip(figures, values[len(scalars) :: 2], values[len(scalars) + 1 :: 2], strict=True)
+    return numbers | {name: total / count for name, total, count in pairs if count > 0}
 
 
 def prefetched(prepare: Callable[[int], T], numbers: range, workers: int) -> Iterator[T]:
@@ -186,33 +190,36 @@ def _accumulate_gradients(
     recipe: Recipe,
     processes: Processes,
     iteration: int,
-) -> dict[str, Tensor]:
-    """Leaves the gradient of the mean over all parts and processes; returns this process's loss terms."""
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Leaves the gradient of the mean over all parts and processes; returns this process's loss terms and figures."""
     settings = recipe.training
     progress = iteration / settings.iterations
     terms: dict[str, Tensor] = {}
+    figures: dict[str, Tensor] = {}
     for part, batch in enumerate(batches):
         last = part == len(batches) - 1
         # Gradients of all parts add up before the processes exchange them.
         with nullcontext() if last or not isinstance(wrapped, DistributedDataParallel) else wrapped.no_sync():
-            losses = _forward(wrapped, batch, settings.seed, progress, settings.precision, processes.device)
+            losses, more = _forward(wrapped, batch, settings.seed, progress, settings.precision, processes.device)
             _check_finite(losses, iteration)
             total = torch.stack(list(losses.values())).sum() / len(batches)
             torch.autograd.backward(training.scaler.scale(total))
         for name, value in losses.items():
             terms[name] = terms.get(name, torch.zeros_like(value)) + value.detach() / len(batches)
-    return terms
+        for name, figure in more.items():
+            figures[name] = figures.get(name, torch.zeros_like(figure)) + figure.detach()
+    return terms, figures
 
 
 def _forward(
     wrapped: nn.Module, batch: MicroBatch, seed: int, progress: float, precision: str, device: torch.device
-) -> dict[str, Tensor]:
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     generators = [torch.Generator().manual_seed(_seed(seed, 3, number)) for number in batch.numbers]
     exact = resolve_precision(precision, device)
     kind = torch.float16 if exact == "fp16" else torch.bfloat16
     with torch.autocast(device.type, kind, enabled=exact != "fp32"):
-        losses: dict[str, Tensor] = wrapped(batch.frames, generators, progress)
-    return losses
+        losses, figures = wrapped(batch.frames, generators, progress)
+    return losses, figures
 
 
 def _check_finite(losses: dict[str, Tensor], iteration: int) -> None:

@@ -1,5 +1,7 @@
 """The optimizer, and the moving average of the weights."""
 
+import copy
+
 import torch
 from torch import Tensor, nn
 
@@ -43,6 +45,16 @@ class WeightAverage:
                 self._values[name].lerp_(value, share)
             else:
                 self._values[name].copy_(value)
+
+    def restart(self, net: nn.Module) -> None:
+        """Forgets the past: the average is the network's present weights."""
+        self.load_state_dict(net.state_dict(), 0)
+
+    def network(self, net: nn.Module) -> nn.Module:
+        """A copy of `net` that always has the averaged weights: it shares their memory. For evaluation only."""
+        copied = copy.deepcopy(net).requires_grad_(False).eval()
+        copied.load_state_dict(self._values, assign=True)
+        return copied
 
     def state_dict(self) -> dict[str, Tensor]:
         """The averaged weights, under the network's own names."""

@@ -29,7 +29,7 @@ class TrainingSettings:
     """How the weights are fitted. Defaults: Table 1 of WSMOTS; where it is silent, those of the code that it cites
     (Nesterov momentum 0.9, decay 1e-4 but not on normalisation layers, poly 0.9, 500 warm-up steps)."""
 
-    supervision: str = setting("full", "full: masks; weak: boxes and ids, no mask is read", choices=("full", "weak"))
+    supervision: str = setting("weak", "weak: boxes and ids, no mask is read; full: masks", choices=("weak", "full"))
     iterations: int = setting(31500, "steps; 31,500 are 150 epochs of the KITTI MOTS training split", low=1)
     batch: int = setting(24, "frames per step, over all processes and accumulated parts", unit="frames", low=1)
     accumulate: int = setting(1, "parts into which each process divides its share of the batch", low=1)
@@ -76,6 +76,15 @@ class Recipe:
                 f"training.batch: expected a multiple of data.frames x accumulate = {self.data.frames} x "
                 f"{self.training.accumulate}, got {self.training.batch}"
             )
+        if self.needs_teacher and self.training.average == 0.0:
+            raise InputError(
+                "training.average: expected above 0, as the method learns from the averaged weights, got 0"
+            )
+
+    @property
+    def needs_teacher(self) -> bool:
+        """Whether the method learns from the moving average of its own weights."""
+        return self.training.supervision == "weak" and getattr(self.method, "needs_average", False)
 
     def mapping(self) -> dict[str, Any]:
         """Plain values, ready for JSON."""

@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections import deque
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,33 @@ class RunLog:
         """Flushes and closes."""
         self._file.close()
         self._board.close()
+
+
+class CollapseAlarm:
+    """Watches which share of their boxes masks cover, over the last `steps` steps.
+
+    What rewards masks for agreeing with their neighbourhood is served best by masks that fill their boxes, or by none.
+    """
+
+    low, high = 0.05, 0.97
+
+    def __init__(self, steps: int = 50) -> None:
+        self._shares: deque[float] = deque(maxlen=steps)
+        self._raised = False
+
+    def message(self, iteration: int, share: float | None) -> str:
+        """A line when the mean leaves [low, high]; empty while it stays inside, or outside. None: no mask this step."""
+        if share is not None:
+            self._shares.append(share)
+        if len(self._shares) < (self._shares.maxlen or 0):
+            return ""
+        mean = sum(self._shares) / len(self._shares)
+        outside = not self.low <= mean <= self.high
+        raised, self._raised = self._raised, outside
+        if raised or not outside:
+            return ""
+        kind = "they vanish" if mean < self.low else "they fill them"
+        return f"step {iteration}: masks cover {100 * mean:.0f} % of their boxes, {kind}; see loss.mask_* in log.jsonl"
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:

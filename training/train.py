@@ -24,16 +24,19 @@ from training.distributed import Processes, join
 from training.loop import NonFiniteLossError, Training, resolve_precision, train
 from training.optimisation import WeightAverage, make_optimizer
 from training.recipe import LABELS, Recipe, read_recipe, record, write_json
-from training.run_log import RunLog
+from training.run_log import CollapseAlarm, RunLog
 from wsperception.data.clips import ClipSampler
 from wsperception.data.frame_store import FrameStore
 from wsperception.data.labelled_frames import LabelledFrame, read_labelled_frames
 from wsperception.errors import InputError
 from wsperception.learn.methods import METHODS
+from wsperception.learn.pseudo_cache import with_pseudo_masks
 from wsperception.nets.perception_net import PerceptionNet
 from wsperception.nets.weights import load_imagenet
 
 DOWNLOAD = "download"
+
+logger = logging.getLogger(__name__)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -70,8 +73,8 @@ def run(options: argparse.Namespace, recipe: Recipe, processes: Processes, comma
     cache = None if options.no_cache else options.cache or out.parent / "cache"
     if not processes.first:
         processes.wait()  # the first process decodes, the others map what it wrote
-    full = recipe.training.supervision == "full"
-    store = FrameStore(frames, recipe.data.stored_size, full, cache, max(options.workers, 2))
+    frames, masked = _with_masks(frames, recipe, out, options)
+    store = FrameStore(frames, recipe.data.stored_size, masked, cache, max(options.workers, 2))
     if processes.first:
         processes.wait()
     training = _prepare(recipe, processes)
@@ -92,6 +95,19 @@ def run(options: argparse.Namespace, recipe: Recipe, processes: Processes, comma
         print(f"weights: {out / 'weights.pt'}")
 
 
+def _with_masks(
+    frames: list[LabelledFrame], recipe: Recipe, out: Path, options: argparse.Namespace
+) -> tuple[list[LabelledFrame], bool]:
+    """The frames, with pseudo masks where weak supervision asks for them; and whether masks are to be stored."""
+    if recipe.training.supervision == "full":
+        return frames, True
+    settings = getattr(recipe.method, "pseudo_masks", None)
+    if settings is None:
+        return frames, False
+    folder = (options.cache or out.parent / "cache") / "pseudo"
+    return with_pseudo_masks(frames, settings, folder, options.workers), True
+
+
 def _steps(
     training: Training,
     sampler: ClipSampler,
@@ -107,12 +123,15 @@ def _steps(
         total=iterations, initial=start, disable=log is None, mininterval=0.5 if sys.stderr.isatty() else 30.0,
         dynamic_ncols=True,
     )  # fmt: skip
+    alarm = CollapseAlarm()
     steps = train(training, sampler, recipe, processes, start, options.workers)
     try:
         for iteration, numbers in enumerate(steps, start):
             if log is None:
                 continue
             log.write(iteration, numbers)
+            if message := alarm.message(iteration, numbers.get("mask_area_share")):
+                logger.warning(message)
             bar.update()
             bar.set_postfix_str(f"loss {numbers['loss.total']:.3f}", refresh=False)
             done = iteration + 1
@@ -128,7 +147,7 @@ def _steps(
 def _prepare(recipe: Recipe, processes: Processes) -> Training:
     settings = recipe.training
     torch.manual_seed(settings.seed)
-    model = METHODS[recipe.name].build(recipe.method, len(LABELS))
+    model = METHODS[recipe.name].build(recipe.method, len(LABELS), settings.supervision)
     if settings.channels_last:
         model = model.to(memory_format=torch.channels_last)
     model = model.to(processes.device)
@@ -137,6 +156,8 @@ def _prepare(recipe: Recipe, processes: Processes) -> Training:
     scaled = resolve_precision(settings.precision, processes.device) == "fp16"
     scaler = torch.amp.GradScaler(processes.device.type, enabled=scaled)
     average = WeightAverage(model.net, settings.average) if settings.average else None
+    if average and recipe.needs_teacher:
+        model.learn_from(average.network(model.net))
     return Training(model, make_optimizer(model, settings), scaler, average)
 
 
@@ -150,8 +171,6 @@ def _start_weights(training: Training, recipe: Recipe, processes: Processes, opt
         if not isinstance(training.net, PerceptionNet):
             raise InputError(f"--imagenet: the network of {recipe.name} takes no ImageNet weights")
         load_imagenet(training.net, None if options.imagenet == DOWNLOAD else Path(options.imagenet))
-    if recipe.training.average:
-        training.average = WeightAverage(training.net, recipe.training.average)
 
 
 def _load_weights(net: torch.nn.Module, path: Path) -> None:
@@ -216,7 +235,7 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--out", type=Path, required=True, help="folder of the run")
     parser.add_argument("--config", type=Path, help="YAML with the sections training, data and method")
     parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="change one setting")
-    parser.add_argument("--supervision", choices=("full", "weak"))
+    parser.add_argument("--supervision", choices=("weak", "full"), help="boxes and ids (the default), or masks")
     parser.add_argument("--iterations", type=int)
     parser.add_argument("--batch", type=int, help="frames per step over all processes")
     parser.add_argument("--accumulate", type=int, help="parts per process and step")

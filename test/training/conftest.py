@@ -69,7 +69,9 @@ class Toy(nn.Module):
         self.settings = settings
         self.net = nn.Sequential(nn.Linear(3, 4), nn.LayerNorm(4), nn.Linear(4, 1))
 
-    def forward(self, frames: list[ClipFrame], generators: list[torch.Generator], progress: float) -> dict[str, Tensor]:
+    def forward(
+        self, frames: list[ClipFrame], generators: list[torch.Generator], progress: float
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         colours = torch.tensor(np.stack([frame.image.mean(axis=(0, 1)) / 255 for frame in frames]), dtype=torch.float32)
         targets = torch.stack([torch.rand((), generator=generator) for generator in generators])
         error = self.net(colours)[:, 0] - targets
@@ -78,7 +80,9 @@ class Toy(nn.Module):
             second = second / 0.0
         if progress >= self.settings.steep:
             second = (second * 0.0).sqrt()  # 0, with a slope of infinity times 0
-        return {"square": error.square().mean(), "absolute": second}
+        covered = [len(frame.boxes) / 2.0 for frame in frames if len(frame.boxes)]
+        figures = {"mask_area_share": torch.tensor([sum(covered), len(covered)])}
+        return {"square": error.square().mean(), "absolute": second}, figures
 
 
 @pytest.fixture
@@ -86,7 +90,7 @@ def toy(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """The name under which the toy method can be trained."""
     module: Any = ModuleType("toy")
     module.Settings = ToySettings
-    module.build = lambda settings, class_count: Toy(settings)
+    module.build = lambda settings, class_count, supervision: Toy(settings)
     monkeypatch.setitem(METHODS, "toy", module)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # the order of sums, and with it the last bit, depends on the number of threads

@@ -9,7 +9,7 @@ import torch
 from training.distributed import Processes, choose_device
 from training.loop import load, prefetched, resolve_precision
 from training.recipe import Recipe, TrainingSettings, differing_keys, read_recipe
-from training.run_log import RunLog, read_log
+from training.run_log import CollapseAlarm, RunLog, read_log
 from wsperception.data.clips import ClipSampler, ClipSettings
 from wsperception.data.frame_store import FrameStore
 from wsperception.data.labelled_frames import read_labelled_frames
@@ -132,3 +132,13 @@ def test_log_is_cut_at_the_checkpoint(tmp_path: Path) -> None:
     log.close()
     assert [entry["loss.total"] for entry in read_log(path)] == [0.0, 1.0, 9.0]
     assert read_log(tmp_path / "absent.jsonl") == []
+
+
+def test_masks_that_collapse_raise_an_alarm_once() -> None:
+    alarm = CollapseAlarm(steps=2)
+    shares = [0.99, 0.97, 0.96, 0.96, 0.02, 0.04, None, 0.05, 0.5, 0.01, 0.02]
+    said = [alarm.message(step, share) for step, share in enumerate(shares)]
+    # Means over two: .98 is too high; .965, .96, .49 are not; .03 is too low, and stays until .275; .255, then .015.
+    assert [step for step, message in enumerate(said) if message] == [1, 5, 10]
+    assert said[1] == "step 1: masks cover 98 % of their boxes, they fill them; see loss.mask_* in log.jsonl"
+    assert "masks cover 3 % of their boxes, they vanish" in said[5]

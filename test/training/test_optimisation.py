@@ -67,3 +67,21 @@ def test_counters_are_copied() -> None:
     net.num_batches_tracked = torch.tensor(7)
     average.update(net)
     assert average.state_dict()["num_batches_tracked"].item() == 7
+
+
+def test_a_network_of_the_average_goes_with_it() -> None:
+    net = network()
+    average = WeightAverage(net, 0.5)
+    teacher = average.network(net)
+    with torch.no_grad():
+        net[0].weight.add_(1.0)
+    average.update(net)
+    assert torch.equal(teacher[0].weight, average.state_dict()["0.weight"])
+    assert not torch.equal(teacher[0].weight, net[0].weight)
+    average.restart(net)
+    assert average.step == 0
+    assert torch.equal(teacher[0].weight, net[0].weight)
+    assert teacher[0].weight.data_ptr() != net[0].weight.data_ptr()
+    assert not teacher.training
+    assert not any(parameter.requires_grad for parameter in teacher.parameters())
+    assert all(parameter.requires_grad for parameter in net.parameters())

@@ -1,6 +1,7 @@
 import json
 import os
 import pickle
+import shutil
 import signal
 import socket
 import subprocess
@@ -30,6 +31,7 @@ SMALL = [
     "method.roi_samples=16",
     "method.pre_nms=100",
     "method.proposals=50",
+    "method.weak.crf_side=32",
 ]
 """Settings of WSMOTS that make a step take 50 ms."""
 
@@ -83,8 +85,55 @@ def test_a_run_leaves_weights_log_and_recipe(kitti_root: Path, tmp_path: Path, t
     assert record["labels"]["names"] == ["car", "pedestrian"]
 
 
-def test_weak_supervision_reads_boxes(kitti_root: Path, tmp_path: Path, toy: str) -> None:
-    assert train.main(arguments(kitti_root, tmp_path / "run", "--iterations", "1", "--supervision", "weak")) == 0
+def test_weak_training_never_touches_masks(
+    kitti_root: Path, tmp_path: Path, toy: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def options(data: Path, name: str, *more: str) -> list[str]:
+        return arguments(data, tmp_path / name, "--iterations", "2", *more, method="wsmots")
+
+    assert train.main(options(kitti_root, "sound")) == 0
+    poisoned = tmp_path / "poisoned/drive"
+    shutil.copytree(kitti_root, poisoned)
+    for path in (poisoned / "training/instances_txt").iterdir():
+        path.write_text("no masks\n")
+    assert train.main(options(poisoned, "poisoned-run")) == 0
+    assert curve(tmp_path / "poisoned-run") == curve(tmp_path / "sound")
+    assert_same_weights(tmp_path / "poisoned-run", tmp_path / "sound")
+    found = read_log(tmp_path / "sound/log.jsonl")[0]
+    assert found.keys() >= {"loss.mask_loc", "loss.mask_crf", "mask_area_share", "mask_void_share"}
+    # Whoever opens the masks notices.
+    assert "instances_txt" in refused(capsys, options(poisoned, "full", "--supervision", "full"))
+
+
+def test_pseudo_masks_are_made_where_they_have_weight(kitti_root: Path, tmp_path: Path, toy: str) -> None:
+    changes = ("method.weak={pseudo_weight: 1.0, loc_weight: 0.0, crf_weight: 0.0}", "training.learning_rate=0")
+    out = tmp_path / "run"
+    options = arguments(kitti_root, out, "--iterations", "1", method="wsmots", changes=changes)
+    options[options.index("--cache") + 1] = str(tmp_path / "cache")
+    assert train.main(options) == 0
+    assert "loss.mask_pseudo" in curve(out)[0]
+    assert len(list((tmp_path / "cache/pseudo").iterdir())) == 10
+
+
+def test_a_teacher_is_the_average(
+    kitti_root: Path, tmp_path: Path, toy: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    weak = "method.weak={teacher_weight: 1.0, teacher_start: 0.0, teacher_iou: 0.0, crf_weight: 0.0}"
+    changes = (weak, "training.average=0.9")
+    out = tmp_path / "run"
+    options = arguments(kitti_root, out, "--iterations", "2", method="wsmots", changes=changes)
+    assert train.main(options) == 0
+    assert curve(out)[0]["loss.mask_teacher"] > 0
+    assert not any(
+        "teacher" in name for name in torch.load(out / "checkpoint.pt", weights_only=True)["states"]["model"]
+    )
+    message = refused(capsys, arguments(kitti_root, tmp_path / "other", method="wsmots", changes=(weak,)))
+    assert message == "training.average: expected above 0, as the method learns from the averaged weights, got 0"
+
+
+def test_figures_are_means_over_what_there_was(kitti_root: Path, tmp_path: Path, toy: str) -> None:
+    assert train.main(arguments(kitti_root, tmp_path / "run", "--iterations", "1", "--accumulate", "2")) == 0
+    assert curve(tmp_path / "run")[0]["mask_area_share"] == pytest.approx(1.0)  # two boxes in each frame
 
 
 class KilledError(BaseException):
@@ -208,8 +257,9 @@ def test_the_seed_decides(kitti_root: Path, tmp_path: Path, toy: str) -> None:
     assert curve(tmp_path / "a") != curve(tmp_path / "c")
 
 
-def test_bf16_trains(kitti_root: Path, tmp_path: Path, toy: str) -> None:
-    more = ("--iterations", "2", "--precision", "bf16")
+@pytest.mark.parametrize("supervision", ["weak", "full"])
+def test_bf16_trains(kitti_root: Path, tmp_path: Path, toy: str, supervision: str) -> None:
+    more = ("--iterations", "2", "--precision", "bf16", "--supervision", supervision)
     changes = ("training.channels_last=true", "training.clip_norm=1.0")
     out = tmp_path / "run"
     assert train.main(arguments(kitti_root, out, *more, method="wsmots", changes=changes)) == 0

@@ -52,11 +52,16 @@ def box_losses(logits: Tensor, deltas: Tensor, rois: Tensor, classes: Tensor, bo
 
 def mask_targets(masks: Tensor, rows: Tensor, rois: Tensor) -> Tensor:
     """Ground-truth masks (N, h, w) seen through RoIs (R, 4): (R, M, M) in {0, 1}; rows (R,) says whose mask."""
+    return (mask_shares(masks, rows, rois) >= 0.5).float()
+
+
+def mask_shares(masks: Tensor, rows: Tensor, rois: Tensor) -> Tensor:
+    """Which share (R, M, M) of each cell of RoIs (R, 4) a mask covers; masks (N, h, w), rows (R,) says whose."""
     if len(rois) == 0:
-        return masks.new_zeros((0, MASK_SIDE, MASK_SIDE), dtype=torch.float32)
+        return rois.new_zeros((0, MASK_SIDE, MASK_SIDE), dtype=torch.float32)
     indexed = torch.cat([rows[:, None].to(rois.dtype), rois], dim=1)
     crops: Tensor = roi_align(masks[:, None].float(), indexed, (MASK_SIDE, MASK_SIDE), 1.0, -1, True)
-    return (crops[:, 0] >= 0.5).float()
+    return crops[:, 0]
 
 
 def mask_loss(logits: Tensor, targets: Tensor) -> Tensor:

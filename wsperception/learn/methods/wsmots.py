@@ -1,6 +1,8 @@
-"""WSMOTS: Weakly Supervised Multi-Object Tracking and Segmentation (Ruiz et al., WACVW 2021), fully supervised part.
+"""WSMOTS: Weakly Supervised Multi-Object Tracking and Segmentation (Ruiz et al., WACVW 2021).
 
 L = L_T + lambda (L_RPH + L_RSH)  (Eq. 1), L_RSH = class + box + mask  (Eq. 5), L_T = batch-hard triplets  (Eq. 2).
+The mask part is cross-entropy with masks under full supervision. Under weak supervision it needs boxes only:
+L_loc + lambda_CRF L_CRF  (Eq. 6), and what goes beyond the paper, see `wsperception.learn.weak_masks`.
 Each loss is a mean over the frames of a mean inside the frame, L_T a mean over the clips: with equally many frames per
 process, the mean over processes is the loss of the joint batch.
 """
@@ -12,8 +14,12 @@ import torch
 from torch import Tensor, nn
 
 from wsperception.data.clips import ClipFrame
+from wsperception.errors import InputError
 from wsperception.learn import detection, sampling
+from wsperception.learn.mask_rois import MaskRois, Scene, mask_area_share
 from wsperception.learn.metric import batch_hard_triplet
+from wsperception.learn.pseudo import PseudoSettings
+from wsperception.learn.weak_masks import WeakSettings, weak_mask_losses
 from wsperception.nets.detect import proposal_boxes
 from wsperception.nets.heads import mask_boxes
 from wsperception.nets.perception_net import PerceptionNet, Proposals
@@ -41,9 +47,20 @@ class Settings:
     roi_samples: int = setting(128, "RoIs per frame", low=2, high=2048)
     roi_positive_share: float = setting(0.25, "share of positive RoIs", low=0.0, high=1.0)
     roi_iou: float = setting(0.5, "IoU of a positive RoI", low=0.0, high=1.0)
+    weak: WeakSettings = field(default_factory=WeakSettings)
 
     def __post_init__(self) -> None:
         check(self)
+
+    @property
+    def needs_average(self) -> bool:
+        """Whether training must keep a moving average of the weights, for `Wsmots.teacher`."""
+        return self.weak.teacher_weight > 0.0
+
+    @property
+    def pseudo_masks(self) -> PseudoSettings | None:
+        """How pseudo masks are to be made for weak supervision; None where they have no weight."""
+        return self.weak.pseudo if self.weak.pseudo_weight > 0.0 else None
 
 
 @dataclass(frozen=True)
@@ -56,28 +73,41 @@ class _Rois:
     positives: int
 
 
-def build(settings: Settings, class_count: int) -> "Wsmots":
-    """The network together with its losses, ready for a trainer."""
-    return Wsmots(settings, class_count)
+def build(settings: Settings, class_count: int, supervision: str = "weak") -> "Wsmots":
+    """The network together with its losses, ready for a trainer; supervision "weak" (boxes, ids) or "full" (masks)."""
+    return Wsmots(settings, class_count, supervision)
 
 
 class Wsmots(nn.Module):
-    """Losses of a batch of clips; `net` is what is exported."""
+    """Losses of a batch of clips; `net` is what is exported.
 
-    def __init__(self, settings: Settings, class_count: int) -> None:
+    Where the settings say so it needs a teacher: a network with the moving average of the weights, from whoever trains.
+    The teacher is no submodule, so nothing of it is optimised, saved with the model or sent between processes.
+    """
+
+    def __init__(self, settings: Settings, class_count: int, supervision: str) -> None:
         super().__init__()
-        self.settings = settings
+        self.settings, self.full = settings, supervision == "full"
         self.net = PerceptionNet(settings.net, class_count)
+        self._teacher: tuple[PerceptionNet, ...] = ()
 
-    def forward(self, frames: list[ClipFrame], generators: list[torch.Generator], progress: float) -> dict[str, Tensor]:
-        """Weighted loss terms, by name; their sum is the objective.
+    def learn_from(self, teacher: PerceptionNet) -> None:
+        """Sets the teacher."""
+        self._teacher = (teacher,)
+
+    def forward(
+        self, frames: list[ClipFrame], generators: list[torch.Generator], progress: float
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Weighted loss terms by name, whose sum is the objective; and figures by name, each (2,): a sum and a count.
 
         frames      B training frames, `clip_frames` consecutive ones to a clip
         generators  B CPU generators, one per frame: a frame samples alike whichever process holds it
         progress    share of the training done, in [0, 1]
+
+        Raises InputError where a frame has masks under weak supervision, or none under full.
         """
         device = self.net.mean.device
-        truths = [_Truth(frame, device) for frame in frames]
+        truths = [self._truth(frame, device) for frame in frames]
         images = torch.from_numpy(np.stack([frame.image for frame in frames])).to(device)
         size = (images.shape[1], images.shape[2])
         pyramid = self.net.pyramid(images)
@@ -85,16 +115,19 @@ class Wsmots(nn.Module):
         objectness, anchor_box = self._proposal_losses(raw, truths, size, generators)
         rois = [self._sample(raw, index, truth, size, generators[index]) for index, truth in enumerate(truths)]
         box_class, box_delta = self._box_losses(pyramid, rois, truths)
-        mask, track = self._mask_and_track_losses(pyramid, rois, truths)
-        balance = self.settings.balance
-        return {
-            "rpn_objectness": balance * objectness,
-            "rpn_box": balance * anchor_box,
-            "box_class": balance * box_class,
-            "box_delta": balance * box_delta,
-            "mask": balance * mask,
-            "track": self.settings.track_weight * track,
-        }
+        found, features = self._mask_rois(pyramid, rois, truths)
+        mask_terms, figures = self._mask_losses(pyramid, images, found, truths, progress)
+        heads = {"rpn_objectness": objectness, "rpn_box": anchor_box, "box_class": box_class, "box_delta": box_delta}
+        terms = {name: self.settings.balance * value for name, value in (heads | mask_terms).items()}
+        return terms | {"track": self.settings.track_weight * self._track_loss(features, found)}, figures
+
+    def _truth(self, frame: ClipFrame, device: torch.device) -> "_Truth":
+        masked = self.full or self.settings.weak.pseudo_weight > 0.0
+        if (frame.masks is not None) != masked:
+            wanted, got = ("masks", "none") if masked else ("boxes and no masks", "masks")
+            kind = "full supervision" if self.full else "weak supervision"
+            raise InputError(f"{frame.source}: expected {wanted} under {kind}, got {got}")
+        return _Truth(frame, device)
 
     def _proposal_losses(
         self, raw: Proposals, truths: list["_Truth"], size: tuple[int, int], generators: list[torch.Generator]
@@ -141,46 +174,65 @@ class Wsmots(nn.Module):
             terms.append(detection.box_losses(logit.float(), delta.float(), roi.boxes, roi.classes, matched))
         return _mean_of_pairs(terms)
 
-    def _mask_and_track_losses(
-        self, pyramid: list[Tensor], rois: list[_Rois], truths: list["_Truth"]
-    ) -> tuple[Tensor, Tensor]:
-        counts = [roi.positives for roi in rois]
+    def _mask_rois(self, pyramid: list[Tensor], rois: list[_Rois], truths: list["_Truth"]) -> tuple[MaskRois, Tensor]:
+        """The positive RoIs as the mask branch sees them, and its features (P, F, 14, 14)."""
         boxes, frame_of = _joined([roi.boxes[: roi.positives] for roi in rois])
         extents = mask_boxes(boxes, self.settings.net.mask_context)
         features = self.net.pool(pyramid, extents, frame_of, self.settings.net.mask_sampling)
         classes = torch.cat([roi.classes[: roi.positives] for roi in rois]) - 1
         index = torch.arange(len(boxes), device=boxes.device)
         logits = self.net.mask(features)[index, classes].float()  # (P, M, M)
-        losses = []
-        for roi, truth, logit, extent in zip(rois, truths, logits.split(counts), extents.split(counts), strict=True):
-            targets = detection.mask_targets(truth.masks, roi.truth[: roi.positives], extent)
-            losses.append(detection.mask_loss(logit, targets))
-        masks = logits.sigmoid() if self.settings.track_to_masks else logits.detach().sigmoid()
-        embeddings = self.net.track(features, masks)[index, classes]
-        keys = torch.cat([truth.keys[roi.truth[: roi.positives]] for roi, truth in zip(rois, truths, strict=True)])
-        return torch.stack(losses).mean(), self._track_loss(embeddings, keys, classes, counts)
+        rows = [roi.truth[: roi.positives] for roi in rois]
+        keys = torch.cat([truth.keys[row] for row, truth in zip(rows, truths, strict=True)])
+        return MaskRois(boxes, extents, frame_of, rows, classes, keys, logits), features
 
-    def _track_loss(self, embeddings: Tensor, keys: Tensor, classes: Tensor, counts: list[int]) -> Tensor:
-        step = self.settings.clip_frames
-        clips = [sum(counts[start : start + step]) for start in range(0, len(counts), step)]
-        terms = [
-            batch_hard_triplet(embedding, key, kind, self.settings.margin)
-            for embedding, key, kind in zip(
-                embeddings.split(clips), keys.split(clips), classes.split(clips), strict=True
+    def _mask_losses(
+        self, pyramid: list[Tensor], images: Tensor, found: MaskRois, truths: list["_Truth"], progress: float
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        figures = {"mask_area_share": mask_area_share(found)}
+        if not self.full:
+            scene = Scene(
+                self.net,
+                self._teacher,
+                images,
+                pyramid,
+                [truth.boxes for truth in truths],
+                [truth.classes for truth in truths],
+                [truth.masks for truth in truths],
+                [truth.void for truth in truths],
             )
-        ]
-        return torch.stack(terms).mean()
+            terms, more = weak_mask_losses(scene, found, self.settings.weak, progress)
+            return terms, figures | more
+        losses = []
+        parts = zip(
+            truths, found.rows, found.extents.split(found.counts), found.logits.split(found.counts), strict=True
+        )
+        for truth, rows, extents, logits in parts:
+            losses.append(detection.mask_loss(logits, detection.mask_targets(truth.masks, rows, extents)))
+        return {"mask": torch.stack(losses).mean()}, figures
+
+    def _track_loss(self, features: Tensor, found: MaskRois) -> Tensor:
+        masks = found.logits.sigmoid() if self.settings.track_to_masks else found.logits.detach().sigmoid()
+        index = torch.arange(len(masks), device=masks.device)
+        embeddings = self.net.track(features, masks)[index, found.classes]
+        step = self.settings.clip_frames
+        clips = [sum(found.counts[start : start + step]) for start in range(0, len(found.counts), step)]
+        parts = zip(embeddings.split(clips), found.keys.split(clips), found.classes.split(clips), strict=True)
+        return torch.stack([batch_hard_triplet(*part, self.settings.margin) for part in parts]).mean()
 
 
 class _Truth:
-    """The annotation of one frame as tensors on the network's device."""
+    """The annotation of one frame as tensors on the network's device; no masks (0, h, w) where it has none."""
 
     def __init__(self, frame: ClipFrame, device: torch.device) -> None:
-        assert frame.masks is not None, "full supervision needs masks"
+        size = frame.image.shape[:2]
+        masks = np.zeros((0, *size), bool) if frame.masks is None else frame.masks
+        void = np.zeros(size, bool) if frame.ignore_mask is None else frame.ignore_mask
         self.boxes = torch.from_numpy(frame.boxes).to(device)
         self.classes = torch.from_numpy(frame.class_ids).to(device)
         self.keys = torch.from_numpy(frame.track_keys).to(device)
-        self.masks = torch.from_numpy(frame.masks).to(device)
+        self.masks = torch.from_numpy(masks).to(device)
+        self.void = torch.from_numpy(void).to(device)
         self.ignore = torch.from_numpy(frame.ignore_boxes).to(device)
 
 
