@@ -66,6 +66,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_drive(commands.add_parser("drive", help="make a synthetic drive: KITTI MOTS layout and rosbag2"))
     _add_label(commands.add_parser("label", help="label frames by points, boxes and tags on a local page"))
     _add_bench(commands.add_parser("bench", help="how long each stage takes here, per engine"))
+    _add_engine(commands.add_parser("engine", help="build a model's TensorRT engine before a robot needs it"))
     _add_doctor(commands.add_parser("doctor", help="what is installed, what fits together, what is missing"))
     return parser
 
@@ -352,6 +353,35 @@ def _bench(arguments: argparse.Namespace) -> None:
     if arguments.out is not None:
         report.write(arguments.out)
     print(bench_table(report.as_mapping(), baseline))
+
+
+def _add_engine(parser: argparse.ArgumentParser) -> None:
+    parser.description = "Builds an engine into the cache, compares it with ONNX Runtime and says the figures."
+    parser.add_argument("--model", default="tiny", metavar="BUNDLE", help="folder or name of a model (default: tiny)")
+    parser.add_argument("--precision", choices=("fp16", "fp32", "int8"), default="fp16", help="(default: fp16)")
+    parser.add_argument(
+        "--int8", type=Path, metavar="SOURCE", help="INT8 instead, calibrated on a bag, a video or a folder of images"
+    )
+    parser.add_argument("--topic", help="image topic of a bag that has several")
+    parser.add_argument("--cameras", type=int, default=1, metavar="N", help="images run at once (default: 1)")
+    parser.add_argument("--build-only", action="store_true", help="do not run it: TensorRT-RTX then needs no GPU")
+    parser.set_defaults(command=_engine)
+
+
+def _engine(arguments: argparse.Namespace) -> None:
+    from wsperception.engine import EngineRequest, engine_command
+
+    logging.getLogger("wsperception.backends").setLevel(logging.INFO)  # a build takes minutes: say how it goes
+    precision = "int8" if arguments.int8 is not None else arguments.precision
+    request = EngineRequest(
+        arguments.model,
+        precision,
+        arguments.cameras,
+        int8=arguments.int8,
+        topic=arguments.topic,
+        build_only=arguments.build_only,
+    )
+    print(engine_command(request))
 
 
 def _add_doctor(parser: argparse.ArgumentParser) -> None:

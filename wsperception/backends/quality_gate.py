@@ -21,6 +21,10 @@ TYPICAL = 0.95
 """Share of the pairs that a figure speaks for. The rest may be ties in suppression, which any rounding decides anew."""
 
 
+class EngineRefusedError(InputError):
+    """An engine whose results differ too much from the reference's."""
+
+
 @dataclass(frozen=True)
 class Agreement:
     """How far an engine's detections lie from the reference's.
@@ -111,10 +115,10 @@ def failures(found: Agreement, bar: Bar) -> list[str]:
 
 
 def require(found: Agreement, precision: str, what: str) -> None:
-    """Raises InputError with the figures where the engine `what` falls below the bar of its precision."""
+    """Raises EngineRefusedError with the figures where the engine `what` falls below the bar of its precision."""
     short = failures(found, BARS[precision])
     if short:
-        raise InputError(
+        raise EngineRefusedError(
             f"{what}: refused, its results differ from the FP32 reference's: {', '.join(short)}; in all: {found}; "
             "use a higher precision"
         )

@@ -1,0 +1,67 @@
+"""The ONNX graph that TensorRT is given: a bundle's network with every precision written into it."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from wsperception.backends.contract import INPUT, one_line
+from wsperception.backends.half_graph import in_half
+from wsperception.backends.int8_graph import in_int8
+from wsperception.bundle import ModelBundle
+from wsperception.errors import InputError
+
+
+def read_graph(bundle: ModelBundle) -> Any:
+    """The bundle's ONNX model. Raises InputError where the package onnx is missing or the file is no ONNX model."""
+    try:
+        import onnx
+        from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+    except ImportError as error:
+        raise InputError(f"backend 'tensorrt': {error}; expected the package onnx: pip install onnx") from None
+    try:
+        model = onnx.load(str(bundle.onnx_path))
+    except (DecodeError, OSError, ValueError) as error:
+        raise InputError(f"{bundle.onnx_path}: not an ONNX file: {one_line(error)}") from None
+    if not model.graph.node:
+        raise InputError(f"{bundle.onnx_path}: expected an ONNX graph with nodes, got none")
+    return model
+
+
+def engine_graph(model: Any, precision: str, ranges: Mapping[str, float] | None = None) -> Any:
+    """A copy of `model` in which layers compute in `precision`: fp32, fp16 or int8.
+
+    ranges  for int8, as `int8_graph.calibrate` gives them; what is not quantised computes in half precision
+    """
+    found = with_cast_first(model)
+    if precision == "int8":
+        found = in_int8(found, ranges or {})
+    return found if precision == "fp32" else in_half(found)
+
+
+def with_cast_first(model: Any) -> Any:
+    """A copy in which the image is cast to floating point before it is transposed.
+
+    TensorRT takes uint8 as an input's type only, to be cast at once: "first input has type UInt8 but must have type
+    Float" is what it says of an export that transposes first.
+    """
+    import onnx
+
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    nodes = list(copy.graph.node)
+    for transpose in nodes:
+        if transpose.op_type != "Transpose" or transpose.input[0] != INPUT:
+            continue
+        readers = [node for node in nodes if transpose.output[0] in node.input]
+        if len(readers) != 1 or readers[0].op_type != "Cast":
+            continue
+        cast = readers[0]
+        result, between = cast.output[0], f"{INPUT}_{transpose.output[0]}"
+        first, second = onnx.NodeProto(), onnx.NodeProto()
+        first.CopyFrom(cast)
+        second.CopyFrom(transpose)
+        first.input[0], first.output[0] = INPUT, between
+        second.input[0], second.output[0] = between, result
+        transpose.CopyFrom(first)
+        cast.CopyFrom(second)
+    del copy.graph.value_info[:]
+    return copy
