@@ -6,20 +6,18 @@
 Arguments left empty keep the value of the parameter file.
 """
 
-import os
 from pathlib import Path
 
 import yaml
 from ament_index_python.packages import get_package_share_directory
+from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
 from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironmentVariable
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import LifecycleNode, Node
 
-from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
+from wsperception.ros import fastdds
 
 SHARE = Path(get_package_share_directory("wsperception"))
-PROFILE_VARIABLES = ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE")
-OLDER_RELEASES = ("humble", "iron")
 
 ARGUMENTS = {
     "params_file": (str(SHARE / "config/perception.yaml"), "YAML file with the node's parameters"),
@@ -67,6 +65,18 @@ def remappings(values: dict[str, str]) -> list[tuple[str, str]]:
     return [(f"{name}/image", f"{name}/{topic.lstrip('/')}") for name in names]
 
 
+def view_remappings(values: dict[str, str]) -> list[tuple[str, str]]:
+    """What rviz/mots.rviz shows, to the topics of the first camera."""
+    place = "/" + values["namespace"].strip("/") if values["namespace"].strip("/") else ""
+    camera = camera_names(values)[0]
+    topic = remappings(values)[0][1]
+    node = f"{place}/perception" + (f"/{camera}" if camera else "")
+    return [
+        ("image", topic if topic.startswith("/") else f"{place}/{topic}"),
+        *((f"/perception/{name}", f"{node}/{name}") for name in ("overlay", "instance_ids")),
+    ]
+
+
 def is_true(text: str) -> bool:
     return text.strip().lower() in ("true", "1", "yes", "on")
 
@@ -88,21 +98,15 @@ def actions(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     ]
     if is_true(values["rviz"]):
         view = str(SHARE / "rviz/mots.rviz")
-        renamed = [("image", values["image_topic"])]
-        nodes.append(Node(package="rviz2", executable="rviz2", arguments=["-d", view], remappings=renamed))
+        shown = view_remappings(values)
+        nodes.append(Node(package="rviz2", executable="rviz2", arguments=["-d", view], remappings=shown))
     return nodes
-
-
-def fast_dds() -> list[LaunchDescriptionEntity]:
-    """Room for raw images in Fast DDS, unless the user has a profile; without it most of them are lost."""
-    if any(name in os.environ for name in PROFILE_VARIABLES):
-        return []
-    name = PROFILE_VARIABLES[os.environ.get("ROS_DISTRO") in OLDER_RELEASES]
-    return [SetEnvironmentVariable(name, str(SHARE / "config/fastdds.xml"))]
 
 
 def generate_launch_description() -> LaunchDescription:
     declared = [
         DeclareLaunchArgument(name, default_value=value, description=text) for name, (value, text) in ARGUMENTS.items()
     ]
-    return LaunchDescription([*declared, *fast_dds(), OpaqueFunction(function=actions)])
+    # Room for raw images in Fast DDS, unless the user has a profile; without it most of them are lost.
+    room = [SetEnvironmentVariable(name, path) for name, path in fastdds.profile_to_set().items()]
+    return LaunchDescription([*declared, *room, OpaqueFunction(function=actions)])

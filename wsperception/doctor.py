@@ -1,5 +1,6 @@
 """`wsperception doctor`: what is installed, what fits together, what is missing, and what to do about each."""
 
+import importlib
 import importlib.metadata
 import importlib.util
 import os
@@ -25,6 +26,7 @@ PACKAGES = (
     ("lap", "lap", "tracking", True),
     ("yaml", "PyYAML", "settings", True),
     ("onnxruntime", "onnxruntime", "backend onnx", False),
+    ("openvino", "openvino", "backend openvino", False),
     ("tensorrt", "tensorrt", "backend tensorrt on NVIDIA GPUs", False),
     ("tensorrt_rtx", "tensorrt-rtx-cu13", "backend tensorrt on RTX GPUs", False),
     ("torch", "torch", "training and backend torch", False),
@@ -95,15 +97,19 @@ def check_model(model: str) -> list[Finding]:
     size = f"{bundle.input_size[1]} x {bundle.input_size[0]}"
     findings = [Finding(OK, "model", f"{bundle.name}: {bundle.folder}, input {size}, SHA-256 {bundle.sha256[:12]}")]
     runnable = 0
-    for name in BACKENDS:
+    for name, module in BACKENDS.items():
+        obstacle = str(importlib.import_module(module).obstacle())
+        if obstacle:
+            findings.append(Finding(NOTE, f"backend {name}", obstacle))
+            continue
         try:
             backend = open_backend(bundle, name)
         except InputError as error:
-            findings.append(Finding(NOTE, f"backend {name}", str(error)))
+            findings.append(Finding(WARN, f"backend {name}", str(error)))
         else:
+            findings.append(Finding(OK, f"backend {name}", f"loads the model: {backend.describe()}"))
             backend.close()
             runnable += 1
-            findings.append(Finding(OK, f"backend {name}", "loads the model"))
     if not runnable:
         findings.append(Finding(ERROR, "backend", "none can load the model", "pip install onnxruntime"))
     return findings

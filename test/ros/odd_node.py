@@ -1,16 +1,28 @@
-"""The perception node with a network that is slow (SLOW_S), fails at image FAIL_AT or dies at image DIE_AT."""
+"""The perception node with an engine that takes LOAD_S to load and says so every second, or fails with LOAD_FAILS, and
+a network that is slow (SLOW_S), fails at image FAIL_AT or dies at image DIE_AT."""
 
+import logging
 import os
 import sys
 import time
 
 from wsperception.backends import onnx_
 from wsperception.errors import InputError
+from wsperception.ros import aside
 from wsperception.ros.perception_node import main
 
 WARM_UP_RUNS = 1
-run = onnx_.OnnxBackend.run
+aside.PROGRESS_PERIOD_S = float(os.environ.get("PROGRESS_PERIOD_S", "5"))
+run, load = onnx_.OnnxBackend.run, onnx_.load
 calls = 0
+
+
+def odd_load(bundle, options):
+    logging.getLogger("wsperception.backends.onnx_").info("building the engine for %d images", options.largest_batch)
+    time.sleep(float(os.environ.get("LOAD_S", "0")))
+    if reason := os.environ.get("LOAD_FAILS"):
+        raise InputError(reason)
+    return load(bundle, options)
 
 
 def odd_run(self, batch):
@@ -24,5 +36,5 @@ def odd_run(self, batch):
     return run(self, batch)
 
 
-onnx_.OnnxBackend.run = odd_run
+onnx_.OnnxBackend.run, onnx_.load = odd_run, odd_load
 sys.exit(main())

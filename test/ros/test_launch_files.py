@@ -28,7 +28,12 @@ def parts(path: Path, *wanted: str) -> dict:
 
 @pytest.fixture
 def mots():
-    return parts(MOTS, "ARGUMENTS", "overrides", "camera_names", "remappings", "is_true")
+    return parts(MOTS, "ARGUMENTS", "overrides", "camera_names", "remappings", "view_remappings", "is_true")
+
+
+@pytest.fixture
+def replay():
+    return parts(REPLAY, "ARGUMENTS", "model_name")
 
 
 def values(mots, **changes):
@@ -84,10 +89,41 @@ def test_cameras_of_the_parameter_file(mots, tmp_path):
     assert mots["remappings"](given) == [("rear/image", "rear/image_raw")]
 
 
+@pytest.mark.parametrize(
+    ("changes", "place", "topic"),
+    [
+        ({"image_topic": "/front/image_raw"}, "/perception", "/front/image_raw"),
+        ({"image_topic": "image_raw", "namespace": "robot/"}, "/robot/perception", "/robot/image_raw"),
+        ({"cameras": "[front, left]", "image_topic": "/raw"}, "/perception/front", "/front/raw"),
+    ],
+)
+def test_the_view_shows_the_first_camera(mots, changes, place, topic):
+    view = (REPOSITORY / "rviz/mots.rviz").read_text()
+    renamed = dict(mots["view_remappings"](values(mots, **changes)))
+    assert renamed == {
+        "image": topic,
+        "/perception/overlay": f"{place}/overlay",
+        "/perception/instance_ids": f"{place}/instance_ids",
+    }
+    assert all(f"Value: {name}\n" in view for name in renamed)
+
+
 def test_both_files_give_fast_dds_room():
     for path in (MOTS, REPLAY):
-        text = path.read_text()
-        assert "fast_dds()" in text and "config/fastdds.xml" in text
+        assert "fastdds.profile_to_set()" in path.read_text()
+
+
+def test_replay_takes_model_and_backend_from_the_parameter_file_too(replay, tmp_path):
+    assert (replay["ARGUMENTS"]["model"][0], replay["ARGUMENTS"]["backend"][0]) == ("", "")
+    mine, empty = tmp_path / "my.yaml", tmp_path / "empty.yaml"
+    mine.write_text("/**:\n  ros__parameters:\n    model: mine\n")
+    empty.write_text("/**:\n  ros__parameters:\n    threads: 1\n")
+    named = [
+        replay["model_name"](values(replay, params_file=str(path), model=model))
+        for path, model in ((mine, ""), (mine, "other"), (empty, ""))
+    ]
+    known = yaml.safe_load((REPOSITORY / "config/perception.yaml").read_text())["/**"]["ros__parameters"]
+    assert named == ["mine", "other", known["model"]]
 
 
 def test_replay_s_nodes_exist():

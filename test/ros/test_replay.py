@@ -83,6 +83,16 @@ def test_a_recorder_that_hears_nothing_says_so(start_node, tmp_path):
     assert (tmp_path / "out/recording.txt").read_text() == ""
 
 
+def test_a_recorder_without_the_player_s_log_writes_nothing(start_node, tmp_path):
+    """Without the log nobody knows which frame a result belongs to."""
+    out, log = tmp_path / "out", tmp_path / "never.csv"
+    parameters = {"out": out, "first_s": 0.5, "published": log}
+    recorder = start_node(parameters, module="wsperception.ros.recorder")
+    assert recorder.wait() == 1
+    assert f"nothing written: the player left no {log}" in recorder.log and "Traceback" not in recorder.log
+    assert list(out.iterdir()) == []
+
+
 @pytest.mark.parametrize(
     ("module", "text"), [("player", "parameter source: expected"), ("recorder", "parameter out: expected")]
 )

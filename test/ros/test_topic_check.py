@@ -4,14 +4,20 @@ import threading
 
 import pytest
 from rclpy.qos import QoSProfile, qos_profile_sensor_data
-from ros_peer import Peer, header, image
+from ros_peer import WAIT_S, Peer, header, image
 from sensor_msgs.msg import Image
 from std_msgs.msg import String
 from toy_model import HEIGHT, WIDTH, picture
 
 from wsperception.findings import ERROR, OK, WARN
-from wsperception.ros import topic_check
+from wsperception.ros import fastdds, topic_check
 from wsperception.ros.topic_check import check_middleware, check_topics
+
+
+@pytest.fixture(autouse=True)
+def patience(monkeypatch):
+    """Discovery is slow where a dozen jobs share two cores."""
+    monkeypatch.setattr(topic_check, "DISCOVERY_S", WAIT_S)
 
 
 @pytest.fixture
@@ -61,6 +67,18 @@ def test_nobody_publishes(monkeypatch):
     assert finding.level == ERROR and "nobody publishes it" in finding.text and finding.advice
 
 
+def test_a_subscriber_that_hears_nothing_is_named(driver):
+    driver("/cam/image", lambda now_ns: image(picture(), now_ns))
+    listener = Peer("demanding")
+    listener.node.create_subscription(Image, "/cam/image", lambda _: None, QoSProfile(depth=1))  # reliable
+    listener.until(lambda: listener.node.count_publishers("/cam/image") > 0, "the driver")
+    findings = check_topics("/cam/image", 1.0)
+    listener.close()
+    assert levels(findings) == [OK, ERROR, OK]
+    wanted = "demanding asks for reliable volatile, driver offers best_effort volatile: it hears nothing"
+    assert findings[1].text.startswith(wanted) and "qos_overrides./cam/image.subscription" in findings[1].advice
+
+
 def test_another_type(driver):
     driver("/cam/image", lambda _: String(data="no image"), String)
     (finding,) = check_topics("/cam/image", 0.1)
@@ -97,14 +115,31 @@ def test_a_camera_that_is_off(driver):
     assert levels(findings) == [OK, ERROR] and "no image in 0.3 s" in findings[1].text
 
 
-def test_the_profile_of_fast_dds(monkeypatch, tmp_path):
+@pytest.mark.parametrize(
+    ("distribution", "variable", "other"),
+    [
+        (None, "FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE"),  # wheels: Kilted
+        ("kilted", "FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE"),
+        ("jazzy", "FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE"),
+        ("humble", "FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE"),
+    ],
+)
+def test_the_profile_of_fast_dds(monkeypatch, tmp_path, distribution, variable, other):
     monkeypatch.setattr(topic_check, "get_rmw_implementation_identifier", lambda: "rmw_fastrtps_cpp")
-    monkeypatch.setenv("FASTDDS_DEFAULT_PROFILES_FILE", str(tmp_path / "gone.xml"))
+    if distribution is None:
+        monkeypatch.delenv("ROS_DISTRO", raising=False)
+    else:
+        monkeypatch.setenv("ROS_DISTRO", distribution)
+    monkeypatch.setenv(variable, str(tmp_path / "gone.xml"))
     assert levels(check_middleware()) == [OK, ERROR]
+    assert fastdds.profile_to_set() == {}
     (tmp_path / "gone.xml").write_text("")
     assert levels(check_middleware()) == [OK, OK]
-    monkeypatch.delenv("FASTDDS_DEFAULT_PROFILES_FILE")
+    monkeypatch.delenv(variable)
+    monkeypatch.setenv(other, str(tmp_path / "gone.xml"))  # which this release does not read
     finding = check_middleware()[1]
-    assert finding.level == WARN and finding.advice.startswith("export FASTDDS_DEFAULT_PROFILES_FILE=")
+    assert finding.level == WARN and finding.advice.startswith(f"export {variable}=")
+    ours = fastdds.profile()
+    assert ours is not None and ours.name == "fastdds.xml" and fastdds.profile_to_set() == {variable: str(ours)}
     monkeypatch.setattr(topic_check, "get_rmw_implementation_identifier", lambda: "rmw_cyclonedds_cpp")
     assert levels(check_middleware()) == [OK]

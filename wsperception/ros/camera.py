@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValueException
-from rclpy.lifecycle import LifecycleNode
+from rclpy.lifecycle import LifecycleNodeMixin
 from rclpy.qos import QoSProfile
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
@@ -26,6 +26,8 @@ except ImportError:  # ROS 2 Humble
     from rclpy.qos_event import SubscriptionEventCallbacks, UnsupportedEventTypeError
 
 WARNING_PERIOD_S = 5.0
+SILENCE_PERIOD_S = 30.0
+"""A camera's silence is told again after this long, or when its reason changes."""
 
 
 class Camera:
@@ -34,13 +36,15 @@ class Camera:
     With a name, topics are `<name>/image` and `~/<name>/detections`; without one, `image` and `~/detections`.
     """
 
-    def __init__(self, node: LifecycleNode, name: str, transport: str, labels: LabelSpace) -> None:
+    def __init__(self, node: LifecycleNodeMixin, name: str, transport: str, labels: LabelSpace) -> None:
         self.name = name
         self.statistics = CameraStatistics()
         self._node = node
         self._labels = labels
         self._subscription: Any = None
         self._warned_s: dict[str, float] = {}
+        self._is_awaited = True
+        self._silence = ("", 0.0)  # reason that was told, and when
         self._input_qos: QoSProfile = qos.image_input()
         self.topic = node.resolve_topic_name(f"{name}/image" if name else "image")
         compressed = transport == "compressed" or self.topic.endswith("/compressed")
@@ -75,6 +79,7 @@ class Camera:
     def subscribe(self, on_image: Callable[[ImageMessage], None]) -> None:
         """Starts to receive; the newest image only."""
         self.statistics.clear()
+        self._is_awaited = True
         try:
             self._subscription = self._create_subscription(on_image, {"message_lost": self._on_lost})
         except UnsupportedEventTypeError:  # a middleware that does not say what it loses
@@ -124,6 +129,25 @@ class Camera:
     def publish_label_info(self, threshold: float, header: Header) -> None:
         """Says once what the class numbers mean; whoever comes later gets it too."""
         self._label_info.publish(messages.to_label_info(self._labels, threshold, header))
+
+    def arrived(self, message: ImageMessage, age_ms: float | None) -> None:
+        """An image came in; `age_ms` since its stamp, None where it has none. The first one is news."""
+        self.statistics.arrived(age_ms)
+        if self._is_awaited:
+            self._is_awaited = False
+            self._silence = ("", 0.0)
+            described = messages.describe(message)
+            self._node.get_logger().info(f"{self.topic}: images arrive: {described}")
+
+    def tell_silence(self, silent_s: float) -> str:
+        """Warns that nothing has arrived for so long, and gives the reason."""
+        self._is_awaited = True
+        reason, now = self.explain_silence(), time.monotonic()
+        told, told_s = self._silence
+        if reason != told or now - told_s >= SILENCE_PERIOD_S:
+            self._silence = (reason, now)
+            self.warn("silence", f"no image for {silent_s:.0f} s: {reason}")
+        return reason
 
     def explain_silence(self) -> str:
         """Why no image arrives, and what to do."""

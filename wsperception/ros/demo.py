@@ -13,6 +13,7 @@ from pathlib import Path
 from wsperception.bundle import read_bundle
 from wsperception.data.sources import open_source
 from wsperception.errors import InputError
+from wsperception.ros import fastdds
 
 STOP_S = 20.0
 
@@ -98,23 +99,13 @@ def live_environment() -> dict[str, str]:
     environment = dict(os.environ)
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(package), os.environ.get("PYTHONPATH", "")]))
     environment["ROS_DOMAIN_ID"] = str(random.SystemRandom().randint(61, 100))
-    # Newer releases warn about the names that older ones need.
-    older = os.environ.get("ROS_DISTRO") in ("humble", "iron")
+    # Newer releases warn about the name that Humble needs.
+    older = os.environ.get("ROS_DISTRO") == "humble"
     environment |= {"ROS_LOCALHOST_ONLY": "1"} if older else {"ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}
-    profile = fastdds_profile()
+    profile = fastdds.profile()
     if profile is not None:
-        environment["FASTRTPS_DEFAULT_PROFILES_FILE" if older else "FASTDDS_DEFAULT_PROFILES_FILE"] = str(profile)
+        environment[fastdds.profile_variable()] = str(profile)
     return environment
-
-
-def fastdds_profile() -> Path | None:
-    """config/fastdds.xml of the repository or of the installation."""
-    prefixes = [*filter(None, os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep)), sys.prefix]
-    candidates = [
-        Path(__file__).resolve().parents[2] / "config/fastdds.xml",
-        *(Path(prefix) / "share/wsperception/config/fastdds.xml" for prefix in prefixes),
-    ]
-    return next((path for path in candidates if path.is_file()), None)
 
 
 def _expect_success(process: subprocess.Popen[bytes], name: str, out: Path, timeout_s: float) -> None:

@@ -22,7 +22,7 @@ def node_status(name: str, state: str, bundle: ModelBundle | None, engine: Mappi
     name    of the status, "<node>: pipeline"
     state   label of the lifecycle state, or what is wrong
     bundle  None before configure
-    engine  further facts of the backend, by name
+    engine  what the backend says of itself, by name: backend, device, engine, GPU memory and so on; empty before
     """
     values = dict(engine)
     if bundle is not None:
@@ -34,7 +34,7 @@ def node_status(name: str, state: str, bundle: ModelBundle | None, engine: Mappi
             "network input": f"{bundle.input_size[1]} x {bundle.input_size[0]}",
             "classes": ", ".join(bundle.label_space.names),
         }
-    return _status(name, engine.get("backend", ""), OK, state, values)
+    return _status(name, engine.get("device", ""), OK, state, values)
 
 
 def camera_status(
@@ -66,11 +66,12 @@ def worst_of(snapshot: Snapshot, settings: DiagnosticSettings, *, enabled: bool,
     if snapshot.silent_s > settings.silence_s:
         return ERROR, f"no image for {snapshot.silent_s:.0f} s: {silence}"
     age = snapshot.age_ms[0] if snapshot.age_ms else 0.0
+    late = f"input is {age:.0f} ms old: check clocks (a replay needs use_sim_time), network and load"
     verdicts = [
-        (ERROR, 0.0 < settings.error_age_ms <= age, f"input is {age:.0f} ms old: check clocks, network and load"),
+        (ERROR, 0.0 < settings.error_age_ms <= age, late),
         (ERROR, snapshot.output_hz < settings.error_rate_hz, f"output rate is {snapshot.output_hz:.1f} Hz"),
         (ERROR, 0.0 < settings.error_drop_percent <= snapshot.drop_percent, _drops(snapshot)),
-        (WARN, 0.0 < settings.warn_age_ms <= age, f"input is {age:.0f} ms old: check clocks, network and load"),
+        (WARN, 0.0 < settings.warn_age_ms <= age, late),
         (WARN, snapshot.output_hz < settings.warn_rate_hz, f"output rate is {snapshot.output_hz:.1f} Hz"),
         (WARN, 0.0 < settings.warn_drop_percent <= snapshot.drop_percent, _drops(snapshot)),
     ]

@@ -41,6 +41,15 @@ def to_frame(message: ImageMessage, source: str, index: int) -> Frame:
     return Frame(image, stamp_ns(message.header), source, index)
 
 
+def describe(message: ImageMessage) -> str:
+    """Size, encoding and frame_id of an image message, in words."""
+    if isinstance(message, CompressedImage):
+        shown = message.format or "compressed, without a format"
+    else:
+        shown = f"{message.width} x {message.height} {message.encoding}"
+    return f"{shown}, frame_id '{message.header.frame_id}'"
+
+
 def stamp_ns(header: Header) -> int:
     """Nanoseconds of a header's stamp; 0 where the sender gave none."""
     return int(header.stamp.sec) * 1_000_000_000 + int(header.stamp.nanosec)

@@ -17,6 +17,7 @@ from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValu
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
+from wsperception.backends import PRECISIONS
 from wsperception.errors import InputError
 from wsperception.settings import check, from_mapping, setting
 
@@ -29,6 +30,9 @@ class NodeSettings:
 
     model: str = setting("tiny", "Model bundle: a folder, or a name under models/")
     backend: str = setting("auto", "Engine that runs the network: auto, or one that `wsperception doctor` lists")
+    precision: str = setting(
+        "auto", "Arithmetic of the network; auto: the fastest that the engine is trusted with", choices=PRECISIONS
+    )
     threads: int = setting(0, "CPU threads of the network; 0: one per physical core", low=0, high=256)
     cameras: tuple[str, ...] = setting(
         ("",), "Camera names, each the prefix of its topics; one empty name: image and ~/detections without a prefix"

@@ -10,8 +10,10 @@ from typing import Any
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray
 from rcl_interfaces.msg import SetParametersResult
+from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.clock import Clock, ClockType
-from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.lifecycle import LifecycleNodeMixin, LifecycleState, TransitionCallbackReturn
+from rclpy.node import Node
 from rclpy.parameter import Parameter
 from std_msgs.msg import Header
 from std_srvs.srv import SetBool, Trigger
@@ -21,6 +23,7 @@ from wsperception.bundle import ModelBundle, read_bundle
 from wsperception.errors import InputError
 from wsperception.pipeline import Pipeline, PipelineSettings, default_settings
 from wsperception.ros import diagnostics, messages, parameters
+from wsperception.ros.aside import Aside, InterruptionError, end_process_if_busy
 from wsperception.ros.camera import Camera
 from wsperception.ros.inbox import Arrival
 from wsperception.ros.interfaces import require_vision_msgs
@@ -33,15 +36,23 @@ STOP_TIMEOUT_S = 30.0
 PIPELINE, DIAGNOSTICS = "pipeline.", "diagnostics."
 
 
-class PerceptionNode(LifecycleNode):
+class PerceptionNode(LifecycleNodeMixin, Node):
     """Configure loads, activate subscribes, deactivate stops, cleanup gives the memory back.
 
-    `failed` is True once the worker has died of a defect; whoever spins the node should then end the process.
+    While configure loads, which may take minutes where an engine is built, all other callbacks go on.
+
+    failed  True once the worker has died of a defect; whoever spins the node should then end the process
+    aside   does what takes long
     """
 
     def __init__(self, name: str = "perception", **options: Any) -> None:
-        super().__init__(name, **options)
+        # rclpy's LifecycleNode is these two; it would put the transitions into the group of all other callbacks, which
+        # could then not run while one loads. Reentrant, so that the state can be asked for meanwhile.
+        transitions = ReentrantCallbackGroup()
+        Node.__init__(self, name, **options)
+        LifecycleNodeMixin.__init__(self, callback_group=transitions)
         self.failed = False
+        self.aside = Aside(self)
         self._enabled = True
         self._bundle: ModelBundle | None = None
         self._backend: Backend | None = None
@@ -60,7 +71,7 @@ class PerceptionNode(LifecycleNode):
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         self._report_timer = self.create_timer(self._thresholds.period_s, self._report, clock=steady)
         if self._settings.autostart:
-            self._start_timer = self.create_timer(0.0, self._autostart, clock=steady)
+            self._start_timer = self.create_timer(0.0, self._autostart, callback_group=transitions, clock=steady)
 
     # ---- lifecycle
 
@@ -68,7 +79,7 @@ class PerceptionNode(LifecycleNode):
         try:
             with self._telling_defects():
                 self._load()
-        except InputError as error:
+        except (InputError, InterruptionError) as error:
             self.get_logger().error(f"cannot configure: {error}")
             self._unload()
             return TransitionCallbackReturn.FAILURE
@@ -93,6 +104,8 @@ class PerceptionNode(LifecycleNode):
         self._publish_label_info(self._pipeline.settings)
         for camera in self._cameras.values():
             camera.subscribe(self._receiver(camera, self._worker))
+        topics = ", ".join(camera.topic for camera in self._cameras.values())
+        self.get_logger().info(f"active: waiting for images on {topics}")
         return verdict
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -124,7 +137,7 @@ class PerceptionNode(LifecycleNode):
         try:
             yield
         finally:
-            if sys.exc_info()[0] not in (None, InputError):
+            if sys.exc_info()[0] not in (None, InputError, InterruptionError):
                 self.get_logger().error(traceback.format_exc())
 
     def _autostart(self) -> None:
@@ -135,20 +148,34 @@ class PerceptionNode(LifecycleNode):
     def _load(self) -> None:
         """Bundle, engine and topics; everything that can be wrong is found here, before the first image."""
         require_vision_msgs()
-        start = time.monotonic()
-        bundle = read_bundle(self._settings.model)
+        start, wanted = time.monotonic(), self._settings
+        bundle = self.aside.do(f"reading model {wanted.model}", lambda: read_bundle(wanted.model))
         parameters.declare(self, default_settings(bundle), PIPELINE, read_only=False)
-        settings = parameters.read(self, PipelineSettings, PIPELINE)
-        self.get_logger().info(f"loading {bundle.onnx_path} with backend {self._settings.backend}")
-        self._backend = open_backend(bundle, self._settings.backend, self._settings.threads or None)
-        self._pipeline = Pipeline(self._backend, bundle, settings)
-        # The first run allocates; better now than on the first image, and a graph that cannot run fails here.
-        self._pipeline(Frame(np.zeros((*bundle.input_size, 3), np.uint8), 0, "", 0))
-        self._pipeline.reset()
+        parameters.read(self, PipelineSettings, PIPELINE)  # what is wrong with them is said before the engine is built
         self._bundle = bundle
-        for name in self._settings.cameras:
-            self._cameras[name] = Camera(self, name, self._settings.image_transport, bundle.label_space)
-        self.get_logger().info(f"model {bundle.name} on {self._backend.name}, {time.monotonic() - start:.1f} s")
+        self.get_logger().info(f"loading {bundle.onnx_path} with backend {wanted.backend}")
+        self._backend = self.aside.do(
+            f"loading model {bundle.name} with backend {wanted.backend}",
+            lambda: open_backend(
+                bundle,
+                wanted.backend,
+                wanted.threads or None,
+                precision=wanted.precision,
+                largest_batch=len(wanted.cameras),
+            ),
+        )
+        pipeline = Pipeline(self._backend, bundle)
+        # The first run allocates; better now than on the first images, and a graph that cannot run fails here.
+        blank = np.zeros((*bundle.input_size, 3), np.uint8)
+        frames = [Frame(blank, 0, name, 0) for name in wanted.cameras]
+        self.aside.do("running the network once", lambda: pipeline.batch(frames))
+        pipeline.reset()
+        pipeline.settings = parameters.read(self, PipelineSettings, PIPELINE)
+        self._pipeline = pipeline
+        for name in wanted.cameras:
+            self._cameras[name] = Camera(self, name, wanted.image_transport, bundle.label_space)
+        taken_s = time.monotonic() - start
+        self.get_logger().info(f"model {bundle.name} is ready after {taken_s:.1f} s: {self._backend.describe()}")
 
     def _stop(self) -> None:
         for camera in self._cameras.values():
@@ -177,7 +204,7 @@ class PerceptionNode(LifecycleNode):
             received_s = time.perf_counter()
             stamp_ns = messages.stamp_ns(message.header)
             age_ms = (self.get_clock().now().nanoseconds - stamp_ns) / 1e6 if stamp_ns else None
-            camera.statistics.arrived(age_ms)
+            camera.arrived(message, age_ms)
             if not self._enabled:
                 camera.statistics.count("ignored")
             elif worker.inbox.put(Arrival(camera.name, message, received_s)):
@@ -211,7 +238,7 @@ class PerceptionNode(LifecycleNode):
         pipeline = [change for change in changes if change.name.startswith(PIPELINE)]
         for kind, prefix, group in (
             (DiagnosticSettings, DIAGNOSTICS, thresholds),
-            (PipelineSettings, PIPELINE, pipeline if self._pipeline is not None else []),
+            (PipelineSettings, PIPELINE, pipeline if self._bundle is not None else []),
         ):
             verdict = parameters.verdict(self, kind, prefix, group) if group else SetParametersResult(successful=True)
             if not verdict.successful:
@@ -232,7 +259,7 @@ class PerceptionNode(LifecycleNode):
 
     def _report(self) -> None:
         name = self.get_fully_qualified_name()
-        engine = {"backend": self._backend.name} if self._backend is not None else {}
+        engine = self._backend.describe().as_text() if self._backend is not None else {}
         statuses = [diagnostics.node_status(f"{name}: pipeline", self._state_label(), self._bundle, engine)]
         if self._worker is not None:
             statuses += [self._camera_status(camera, name) for camera in self._cameras.values()]
@@ -243,20 +270,22 @@ class PerceptionNode(LifecycleNode):
         snapshot = camera.statistics.snapshot()
         silence = ""
         if snapshot.silent_s > self._thresholds.silence_s:
-            silence = camera.explain_silence()
-            camera.warn("silence", f"no image for {snapshot.silent_s:.0f} s: {silence}")
+            silence = camera.tell_silence(snapshot.silent_s)
         title = f"{name}: {camera.name or 'image'}"
         return diagnostics.camera_status(
             title, camera.topic, snapshot, self._thresholds, enabled=self._enabled, silence=silence
         )
 
     def _state_label(self) -> str:
+        if self.aside.text:
+            return f"configuring: {self.aside.text}"
         if self._worker is not None:
             return "active"
         return "inactive" if self._pipeline is not None else "unconfigured"
 
 
 def _spin(node: PerceptionNode, spinner: Spinner) -> int:
+    node.aside.goes_on = lambda: spinner.goes_on
     while spinner.goes_on and not node.failed:
         spinner.spin_once()
     return 1 if node.failed else 0
@@ -264,7 +293,9 @@ def _spin(node: PerceptionNode, spinner: Spinner) -> int:
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs the node until it is interrupted. 0; 1 after a defect; 2 for a parameter that is wrong."""
-    return run_node(PerceptionNode, _spin, arguments, PerceptionNode.close)
+    status = run_node(PerceptionNode, _spin, arguments, PerceptionNode.close)
+    end_process_if_busy(status)
+    return status
 
 
 if __name__ == "__main__":

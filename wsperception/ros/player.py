@@ -92,8 +92,9 @@ class Player(Node):
         deadline = time.monotonic() + self.settings.wait_s
         while self._images.get_subscription_count() == 0 or self._is_awaited:
             if not spinner.goes_on or time.monotonic() > deadline:
-                what = f"a message on {self.settings.wait_for}" if self._is_awaited else "a subscriber"
-                self.get_logger().error(f"waited {self.settings.wait_s:g} s for {what} of {self._images.topic_name}")
+                nobody = self._images.get_subscription_count() == 0
+                what = f"subscriber of {self._images.topic_name}" if nobody else f"message on {self.settings.wait_for}"
+                self.get_logger().error(f"waited {self.settings.wait_s:g} s for a {what}: does the node run, active?")
                 return False
             spinner.spin_once(0.01)
         return True

@@ -11,6 +11,8 @@ from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
 from wsperception.errors import InputError
+from wsperception.ros.logs import python_logs_to
+from wsperception.ros.spinning import spin_once
 
 N = TypeVar("N", bound=Node)
 
@@ -33,7 +35,7 @@ class Spinner:
 
     def spin_once(self, timeout_s: float = WAKE_S) -> None:
         """Waits for one piece of work and does it."""
-        self._executor.spin_once(timeout_sec=timeout_s)
+        spin_once(self._executor, timeout_s)
 
     def close(self) -> None:
         self._executor.shutdown()
@@ -64,11 +66,12 @@ def run_node(
     try:
         node = make()
         spinner = Spinner(node, stopping)
-        try:
-            return work(node, spinner)
-        finally:
-            close(node)
-            spinner.close()
+        with python_logs_to(node.get_logger()):
+            try:
+                return work(node, spinner)
+            finally:
+                close(node)
+                spinner.close()
     except InputError as error:
         rclpy.logging.get_logger("wsperception").fatal(str(error))
         return 2

@@ -86,8 +86,12 @@ def explain_silence(node: Node, topic: str, message_type: str, wanted: QoSProfil
 
 def sender(publisher: Any) -> str:
     """Name of the node behind an endpoint; for a moment after its discovery only the endpoint is known."""
-    name = str(publisher.node_name)
-    return "of a node not known yet" if name.startswith("_NODE_NAME_UNKNOWN") else name
+    return str(publisher.node_name) if is_known(publisher) else "of a node not known yet"
+
+
+def is_known(publisher: Any) -> bool:
+    """Whether the node behind an endpoint has been discovered."""
+    return not str(publisher.node_name).startswith("_NODE_NAME_UNKNOWN")
 
 
 def image_topics(node: Node) -> list[tuple[str, str]]:

@@ -44,7 +44,11 @@ class RecorderSettings:
     sequence: str = setting("recording", "Name of the result files")
     published: str = setting("", "The player's log, which gives frame numbers; empty: they count up from 0")
     idle_s: float = setting(
-        3.0, "Ends after this long without a message, once one came; 0: never", low=0.0, high=3600.0
+        3.0,
+        "Ends after this long without a message, once one came and the player's log is there; 0: never",
+        unit="s",
+        low=0.0,
+        high=3600.0,
     )
     first_s: float = setting(120.0, "Ends after this long without a first message; 0: never", low=0.0, high=86400.0)
 
@@ -89,6 +93,11 @@ class Recorder(Node):
         if self._written:
             return
         self._written = True
+        if self.settings.published and not Path(self.settings.published).exists():
+            self._draft.close()
+            os.unlink(self._draft.name)
+            self.get_logger().error(f"nothing written: the player left no {self.settings.published}")
+            return
         sent = _read_log(Path(self.settings.published)) if self.settings.published else {}
         number_of = {stamp: index for stamp, (index, _) in sent.items()}
         if not sent:
@@ -120,6 +129,9 @@ class Recorder(Node):
         os.replace(arriving, self._folder / f"{self.settings.sequence}.txt")
 
     def _is_over(self) -> bool:
+        # A slow network may be silent for long; what it still works on came before the player wrote its log.
+        if self._received and self.settings.published and not Path(self.settings.published).exists():
+            return False
         limit_s = self.settings.idle_s if self._received else self.settings.first_s
         return 0.0 < limit_s < time.monotonic() - self._last_s
 
@@ -161,8 +173,6 @@ class Recorder(Node):
 
 def _read_log(path: Path) -> dict[int, tuple[int, int]]:
     """Stamp -> frame number and sending time, of the player's log."""
-    if not path.exists():
-        raise InputError(f"{path}: no such file; expected the player's log")
     with path.open(newline="") as file:
         rows = list(csv.DictReader(file))
     return {int(row["stamp_ns"]): (int(row["index"]), int(row["sent_monotonic_ns"])) for row in rows}

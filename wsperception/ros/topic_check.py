@@ -14,11 +14,9 @@ from sensor_msgs.msg import CompressedImage, Image
 
 from wsperception.errors import InputError
 from wsperception.findings import ERROR, NOTE, OK, WARN, Finding
-from wsperception.ros import messages, qos
-from wsperception.ros.demo import fastdds_profile
+from wsperception.ros import fastdds, messages, qos
 
-DISCOVERY_S = 3.0
-PROFILE_VARIABLES = ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE")
+DISCOVERY_S = 5.0
 CLASSES = {"sensor_msgs/msg/Image": Image, "sensor_msgs/msg/CompressedImage": CompressedImage}
 
 
@@ -31,16 +29,19 @@ def check_middleware() -> list[Finding]:
     domain = os.environ.get("ROS_DOMAIN_ID", "0")
     findings = [Finding(OK, "middleware", f"{name}, domain {domain}, discovery {reach.lower()}")]
     if "fastrtps" in name:
-        given = [os.environ[variable] for variable in PROFILE_VARIABLES if os.environ.get(variable)]
-        profile = fastdds_profile()
-        if not given:
-            advice = f"export {PROFILE_VARIABLES[0]}={profile or 'config/fastdds.xml'}, as the launch files do"
-            findings.append(Finding(WARN, "Fast DDS", "no profile: most raw images sent best effort are lost", advice))
-        elif not os.path.isfile(given[0]):
-            findings.append(Finding(ERROR, "Fast DDS", f"its profile {given[0]} does not exist", "mend the variable"))
-        else:
-            findings.append(Finding(OK, "Fast DDS", f"profile {given[0]}"))
+        findings.append(_check_profile())
     return findings
+
+
+def _check_profile() -> Finding:
+    variable, ours = fastdds.profile_variable(), fastdds.profile()
+    given = os.environ.get(variable)
+    if not given:
+        advice = f"export {variable}={ours or 'config/fastdds.xml'}, as the launch files do; for the camera driver too"
+        return Finding(WARN, "Fast DDS", "no profile: most raw images sent best effort are lost", advice)
+    if not os.path.isfile(given):
+        return Finding(ERROR, "Fast DDS", f"its profile {given} does not exist", f"mend {variable}")
+    return Finding(OK, "Fast DDS", f"profile {given}")
 
 
 def check_topics(topic: str | None, seconds: float) -> list[Finding]:
@@ -65,7 +66,10 @@ def check_topics(topic: str | None, seconds: float) -> list[Finding]:
 
 def _look(node: Node, executor: SingleThreadedExecutor, topic: str | None, seconds: float) -> list[Finding]:
     def discovered() -> bool:
-        return bool(node.count_publishers(topic) if topic else qos.image_topics(node))
+        if topic is None:
+            return bool(qos.image_topics(node))
+        publishers = node.get_publishers_info_by_topic(topic)
+        return bool(publishers) and all(qos.is_known(publisher) for publisher in publishers)
 
     deadline = time.monotonic() + DISCOVERY_S
     while not discovered() and time.monotonic() < deadline:
@@ -73,10 +77,10 @@ def _look(node: Node, executor: SingleThreadedExecutor, topic: str | None, secon
     found = qos.image_topics(node)
     listed = ", ".join(f"{name} ({kind.rsplit('/', 1)[-1]})" for name, kind in found)
     if topic is None:
-        text = listed or "none is published"
-        return [
-            Finding(OK if found else NOTE, "image topics", text, "look closer: wsperception doctor --image-topic NAME")
-        ]
+        if not found:
+            advice = f"start the camera driver; is its ROS_DOMAIN_ID {os.environ.get('ROS_DOMAIN_ID', '0')} too?"
+            return [Finding(NOTE, "image topics", "none is published", advice)]
+        return [Finding(OK, "image topics", listed, "look closer: wsperception doctor --image-topic NAME")]
     publishers = node.get_publishers_info_by_topic(topic)
     if not publishers:
         reason = qos.explain_silence(node, topic, "sensor_msgs/msg/Image", qos.image_input())
@@ -86,7 +90,8 @@ def _look(node: Node, executor: SingleThreadedExecutor, topic: str | None, secon
         return [
             Finding(ERROR, topic, f"is a {kind}", f"expected {' or '.join(CLASSES)}; image topics: {listed or 'none'}")
         ]
-    return [_check_qos(topic, publishers), *_listen(node, executor, topic, kind, seconds)]
+    listeners = _check_listeners(topic, publishers, node.get_subscriptions_info_by_topic(topic))
+    return [_check_qos(topic, publishers), *listeners, *_listen(node, executor, topic, kind, seconds)]
 
 
 def _check_qos(topic: str, publishers: list[Any]) -> Finding:
@@ -101,6 +106,21 @@ def _check_qos(topic: str, publishers: list[Any]) -> Finding:
     if len(publishers) > 1:
         return Finding(WARN, topic, f"{text}; {len(publishers)} publishers at once", "remap so that one is left")
     return Finding(OK, topic, text)
+
+
+def _check_listeners(topic: str, publishers: list[Any], subscriptions: list[Any]) -> list[Finding]:
+    """Whoever subscribes the topic already, a perception node for one, and gets nothing for its QoS."""
+    findings = []
+    for subscription in subscriptions:
+        for publisher in publishers:
+            verdict, reason = qos_check_compatible(publisher.qos_profile, subscription.qos_profile)
+            if verdict == QoSCompatibility.ERROR:
+                name, wanted = qos.sender(subscription), qos.describe(subscription.qos_profile)
+                offered = f"{qos.sender(publisher)} offers {qos.describe(publisher.qos_profile)}"
+                text = f"{name} asks for {wanted}, {offered}: it hears nothing ({reason.strip().rstrip(';')})"
+                advice = f"change {name}'s side; of a perception node: qos_overrides.{topic}.subscription.*"
+                findings.append(Finding(ERROR, topic, text, advice))
+    return findings
 
 
 def _listen(node: Node, executor: SingleThreadedExecutor, topic: str, kind: str, seconds: float) -> list[Finding]:
