@@ -8,6 +8,8 @@ from wsperception.learn.mask_rois import (  # noqa: E402
     mask_area_share,
     mean_over_frames,
     mean_share,
+    row_iou,
+    track_pairs,
 )
 
 
@@ -70,3 +72,36 @@ def test_rows_among_all_true_boxes():
     # Frames of 2, 3 and 2 true boxes: those of the third frame begin at 5. Rows 0 1 0 of the first, 0 of the third.
     found = rois([3, 0, 1], [[0.0, 0.0, 4.0, 4.0]] * 4, torch.zeros(4, 2, 2))
     assert found.true_rows([torch.zeros(n, 4) for n in (2, 3, 2)]).tolist() == [0, 1, 0, 5]
+
+
+def test_pairs_of_a_track():
+    # Clips of frames 0 1 and 2 3. Object 7 has RoIs 0 and 1 in frame 0, of which 1 is nearer to its true box, 3 in
+    # frame 1, 4 in frame 2 of the other clip and 6 in frame 3. Objects 8 and 9 are seen once.
+    truth = torch.tensor([[0.0, 0.0, 10.0, 10.0]]).repeat(7, 1)
+    boxes = truth.clone()
+    boxes[0, 2] = 20.0
+    numbers = torch.arange(7)
+    frames = torch.tensor([0, 0, 1, 1, 2, 2, 3])
+    keys = torch.tensor([7, 7, 8, 7, 7, 9, 7])
+    found = MaskRois(boxes, boxes, frames, [], numbers, keys, torch.zeros(7, 2, 2))
+    first, second, counts = track_pairs(found, truth, 2, 4)
+    assert list(zip(first.tolist(), second.tolist(), strict=True)) == [(1, 3), (4, 6)]
+    assert counts == [1, 1]
+    first, second, counts = track_pairs(found, truth, 4, 4)  # one clip: each frame with each later one
+    assert list(zip(first.tolist(), second.tolist(), strict=True)) == [(1, 3), (1, 4), (1, 6), (3, 4), (3, 6), (4, 6)]
+    assert counts == [6]
+    first, second, counts = track_pairs(found, truth, 1, 4)
+    assert (len(first), counts) == (0, [0, 0, 0, 0])
+
+
+def test_no_rois_no_pairs():
+    found = rois([0, 0], [], torch.zeros(0, 2, 2))
+    first, second, counts = track_pairs(found, torch.zeros(0, 4), 2, 2)
+    assert (len(first), len(second), counts) == (0, 0, [0])
+
+
+def test_iou_row_by_row():
+    # 3 x 4 shared of 5 x 4 + 3 x 8 - 12 = 32; apart; both empty.
+    a = torch.tensor([[0.0, 0.0, 5.0, 4.0], [0.0, 0.0, 1.0, 1.0], [2.0, 2.0, 2.0, 2.0]])
+    b = torch.tensor([[2.0, 0.0, 5.0, 8.0], [1.0, 0.0, 2.0, 1.0], [2.0, 2.0, 2.0, 2.0]])
+    assert row_iou(a, b).tolist() == [0.375, 0.0, 0.0]

@@ -12,7 +12,7 @@ from wsperception.nets.perception_net import PerceptionNet
 
 @dataclass(frozen=True, eq=False)
 class Scene:
-    """A batch of B frames on its way through the network.
+    """A batch of B frames on its way through the network, `clip_frames` consecutive ones to a clip.
 
     teacher  none, or one
     images   (B, h, w, 3) uint8
@@ -30,11 +30,16 @@ class Scene:
     classes: list[Tensor]
     masks: list[Tensor]
     void: list[Tensor]
+    clip_frames: int
 
     def joined(self) -> tuple[Tensor, Tensor]:
         """All true boxes (N, 4) and the frame (N,) int64 of each."""
         counts = torch.tensor([len(part) for part in self.boxes], device=self.images.device)
         return torch.cat(self.boxes), torch.repeat_interleave(counts)
+
+    def true_boxes(self, found: "MaskRois") -> Tensor:
+        """The true box (P, 4) of each RoI."""
+        return torch.cat(self.boxes)[found.true_rows(self.boxes)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,10 +93,35 @@ def mean_over_frames(values: Tensor, counts: list[int]) -> Tensor:
 
 
 def inside_true_box(scene: Scene, found: MaskRois) -> Tensor:
-    """1.0 for the cells (P, M, M) of each RoI's grid whose centre is in its true box, else 0.0."""
-    boxes = torch.cat(scene.boxes)[found.true_rows(scene.boxes)]
+    """Which cells (P, M, M) of each RoI's grid have their centre in its true box, bool."""
     centres = cell_centres(found.extents, found.logits.shape[-1])
-    return inside_boxes(centres, boxes[:, None])[:, 0].to(found.logits.dtype)
+    return inside_boxes(centres, scene.true_boxes(found)[:, None])[:, 0]
+
+
+def track_pairs(found: MaskRois, truth: Tensor, clip_frames: int, frames: int) -> tuple[Tensor, Tensor, list[int]]:
+    """Rows (Q,) and (Q,) of RoIs that show one object in two frames of a clip, clip by clip, and the pairs per clip.
+
+    truth   (P, 4)   the RoIs' true boxes
+    frames  B, of the batch
+
+    Of several RoIs of an object in a frame the one nearest to its true box is taken, the first of equal ones.
+    """
+    frame, clip = found.frame_of, found.frame_of // clip_frames
+    index = torch.arange(len(frame), device=frame.device)
+    same = found.keys[:, None] == found.keys[None]
+    overlap = row_iou(found.boxes, truth)[None].expand(len(frame), -1)
+    rivals = overlap.masked_fill(~(same & (frame[:, None] == frame[None])), -1.0)
+    best = rivals.argmax(dim=1) == index if len(frame) else index > 0
+    paired = same & (clip[:, None] == clip[None]) & (frame[:, None] < frame[None]) & best[:, None] & best[None]
+    first, second = torch.nonzero(paired, as_tuple=True)
+    counts = torch.bincount(clip[first], minlength=frames // clip_frames)
+    return first, second, counts.tolist()
+
+
+def row_iou(a: Tensor, b: Tensor) -> Tensor:
+    """IoU (N,) of boxes (N, 4) row by row; 0 where both are empty."""
+    shared = (torch.minimum(a[:, 2:], b[:, 2:]) - torch.maximum(a[:, :2], b[:, :2])).clamp(min=0).prod(dim=1)
+    return shared / (_areas(a) + _areas(b) - shared).clamp(min=1e-9)
 
 
 def image_crops(images: Tensor, found: MaskRois, side: int) -> Tensor:

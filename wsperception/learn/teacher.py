@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torchvision.ops import box_area
 
+from wsperception.learn.mask_rois import row_iou
 from wsperception.nets.heads import mask_boxes
 from wsperception.nets.perception_net import PerceptionNet
 
@@ -58,7 +58,7 @@ def mask_quality(masks: Tensor, extents: Tensor, boxes: Tensor, min_iou: float) 
     foreground = masks >= 0.5
     cells = foreground.sum(dim=(1, 2))
     mean = (masks * foreground).sum(dim=(1, 2)) / cells.clamp(min=1)
-    return torch.where(_iou(_tight_boxes(foreground, extents), boxes) >= min_iou, mean, torch.zeros_like(mean))
+    return torch.where(row_iou(_tight_boxes(foreground, extents), boxes) >= min_iou, mean, torch.zeros_like(mean))
 
 
 def _tight_boxes(foreground: Tensor, extents: Tensor) -> Tensor:
@@ -76,10 +76,3 @@ def _tight_boxes(foreground: Tensor, extents: Tensor) -> Tensor:
     low = extents[:, :2] + torch.stack([x0, y0], dim=1) * size
     high = extents[:, :2] + torch.stack([x1, y1], dim=1) * size
     return torch.cat([low, high], dim=1)
-
-
-def _iou(a: Tensor, b: Tensor) -> Tensor:
-    """IoU (N,) of boxes (N, 4) row by row."""
-    shared: Tensor = (torch.minimum(a[:, 2:], b[:, 2:]) - torch.maximum(a[:, :2], b[:, :2])).clamp(min=0).prod(dim=1)
-    union: Tensor = box_area(a) + box_area(b) - shared
-    return shared / union.clamp(min=1e-9)

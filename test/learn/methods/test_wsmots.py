@@ -142,7 +142,11 @@ def test_a_scene_can_be_learnt_by_heart():
 
 
 WEAK_TERMS = TERMS - {"mask"} | {"mask_loc", "mask_crf"}
-EVERYTHING = WeakSettings(crf_side=32, crf_rois=2, fill_weight=0.5, teacher_weight=1.0, teacher_start=0.5)
+BEYOND = ("projection", "pairwise", "temporal", "agreement", "teacher", "fill")
+EVERYTHING = WeakSettings(
+    crf_side=32, crf_rois=2, projection_weight=1.0, pairwise_weight=1.0, temporal_weight=1.0, agreement_weight=1.0,
+    fill_weight=0.5, teacher_weight=1.0, teacher_start=0.5,
+)  # fmt: skip
 
 
 TEACHER = model().net.eval().requires_grad_(False)
@@ -167,7 +171,7 @@ def weak_clip() -> list[ClipFrame]:
 def test_weak_training_reaches_every_part():
     method = weak_model()
     terms, figures = method(weak_clip(), generators(1, 2), 0.7)
-    assert set(terms) >= WEAK_TERMS | {"mask_fill", "mask_teacher"}
+    assert set(terms) == WEAK_TERMS | {f"mask_{name}" for name in BEYOND}
     assert set(figures) >= {"mask_area_share", "mask_void_share", "mask_positive_share", "teacher_weight"}
     sum(terms.values()).backward()
     for name, parameter in method.named_parameters():
@@ -251,7 +255,7 @@ def test_weak_training_in_bf16_and_channels_last():
 
 
 def test_the_crf_term_rises_to_its_weight():
-    method = weak_model(WeakSettings(crf_weight=0.5, crf_ramp=0.4, crf_side=32))
+    method = weak_model(WeakSettings(crf_weight=0.5, ramp=0.4, crf_side=32))
     values = [method(weak_clip(), generators(1, 2), progress)[0]["mask_crf"].item() for progress in (0.0, 0.1, 0.4, 1)]
     assert values[0] == 0.0
     assert values[1] == pytest.approx(values[2] / 4, rel=1e-5)

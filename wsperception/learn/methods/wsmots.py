@@ -200,6 +200,7 @@ class Wsmots(nn.Module):
                 [truth.classes for truth in truths],
                 [truth.masks for truth in truths],
                 [truth.void for truth in truths],
+                self.settings.clip_frames,
             )
             terms, more = weak_mask_losses(scene, found, self.settings.weak, progress)
             return terms, figures | more
