@@ -6,12 +6,13 @@
 Arguments left empty keep the value of the parameter file.
 """
 
+import os
 from pathlib import Path
 
 import yaml
-from ament_index_python.packages import get_package_share_directory
+from ament_index_python.packages import PackageNotFoundError, get_package_prefix, get_package_share_directory
 from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
-from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironmentVariable
+from launch.actions import DeclareLaunchArgument, LogInfo, OpaqueFunction, SetEnvironmentVariable
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import LifecycleNode, Node
 
@@ -97,10 +98,19 @@ def actions(context: LaunchContext) -> list[LaunchDescriptionEntity]:
         )
     ]
     if is_true(values["rviz"]):
-        view = str(SHARE / "rviz/mots.rviz")
-        shown = view_remappings(values)
-        nodes.append(Node(package="rviz2", executable="rviz2", arguments=["-d", view], remappings=shown))
+        nodes.append(rviz(values))
     return nodes
+
+
+def rviz(values: dict[str, str]) -> LaunchDescriptionEntity:
+    """RViz with our view. Launch would end over a missing package and leave the node behind as an orphan."""
+    try:
+        get_package_prefix("rviz2")
+    except PackageNotFoundError:
+        distribution = os.environ.get("ROS_DISTRO", "<distro>")
+        return LogInfo(msg=f"no RViz: rviz2 is not installed; sudo apt install ros-{distribution}-rviz2")
+    view = str(SHARE / "rviz/mots.rviz")
+    return Node(package="rviz2", executable="rviz2", arguments=["-d", view], remappings=view_remappings(values))
 
 
 def generate_launch_description() -> LaunchDescription:
