@@ -62,6 +62,8 @@ setup(
             "ros-rcl-interfaces",
             "ros-kilted-rosidl-generator-py",
         ],
+        # For TensorRT engines; TensorRT itself comes from NVIDIA, under NVIDIA's licence, by the user's own choice.
+        "tensorrt": ["onnx"],
         "train": ["torch", "torchvision", "onnx", "onnxscript", "tensorboard"],
         "eval": ["trackeval", "pycocotools", "rosbags", "matplotlib"],
         # H.264 for overlay videos. Apart from the rest, because its wheels carry x264 and x265, which are GPL.
@@ -73,6 +75,9 @@ setup(
             "hypothesis",
             "onnx",
             "psutil",
+            # Builds engines without a GPU, so that an operator TensorRT refuses fails a test. Proprietary, free of charge:
+            # for development only, nothing of it is passed on.
+            'tensorrt-rtx-cu13; platform_system == "Linux" and platform_machine == "x86_64"',
             "ruff",
             "mypy",
             "types-PyYAML",
