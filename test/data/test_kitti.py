@@ -130,6 +130,7 @@ def test_boxes_without_area_are_dropped_and_counted(tmp_path: Path) -> None:
     ("bad", "complaint"),
     [
         ("1 2 Car", "expected at least 10 columns of KITTI tracking, got 3"),
+        ("0 1001 1 375 1242 abc", "a mask of KITTI MOTS, where a box of KITTI tracking was expected"),
         (row(0, 1, "Car", "1 2 x 4"), "expected numbers for frame, id and box"),
         (row(-1, 1, "Car", "1 2 3 4"), "expected a frame >= 0 and a finite box"),
         (row(0, 1, "Car", "1 2 nan 4"), "expected a frame >= 0 and a finite box"),

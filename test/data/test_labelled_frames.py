@@ -4,7 +4,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -157,6 +157,7 @@ def test_an_object_lies_on_an_ignore_region() -> None:
     assert rows.tolist() == [[IGNORE_ROW, 1, IGNORE_ROW], [IGNORE_ROW] * 3]
 
 
+@settings(deadline=None)
 @given(arrays(bool, st.tuples(st.integers(1, 7), st.integers(1, 7))))
 def test_box_of_run_lengths_is_the_tight_box(mask: np.ndarray) -> None:
     box = mask_box(rle.encode(mask), mask.shape[0]).tolist()

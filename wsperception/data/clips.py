@@ -59,9 +59,10 @@ class ClipFrame:
     boxes         (N, 4) float32       x0 y0 x1 y1 exclusive, inside the image's content
     class_ids     (N,) int64           index into the LabelSpace
     track_keys    (N,) int64           unique over (sequence, class, id) in the whole training set
-    masks         (N, h, w) bool       disjoint; None under weak supervision
+    masks         (N, h, w) bool       disjoint; None under weak supervision without pseudo masks
     ignore_boxes  (I, 4) float32       regions that count neither for nor against, among them objects too small to learn
-    ignore_mask   (h, w) bool          annotated ignore regions; None under weak supervision
+    ignore_mask   (h, w) bool          annotated ignore regions, or what pseudo masks leave undecided; None under weak
+                                       supervision without pseudo masks
     clip          int                  index of the clip in the joint batch
     source        str                  image file, for messages
     """
@@ -207,7 +208,8 @@ def augment(
     if stored.label_map is not None:
         rows = cv2.warpAffine(stored.label_map, index_matrix, (width, height), flags=cv2.INTER_NEAREST, borderValue=0)
         areas = np.bincount(rows.ravel(), minlength=len(boxes) + 1)[1 : len(boxes) + 1]
-        keep &= areas >= settings.min_area
+        if frame.masks is None or frame.masks.drawn:  # a rejected pseudo mask says nothing against its box
+            keep &= areas >= settings.min_area
         masks = rows[None] == (np.flatnonzero(keep) + 1).astype(np.uint16)[:, None, None]  # (N, h, w)
         ignore_mask = rows == IGNORE_ROW
     ignored = np.concatenate([ignored[box_areas(ignored) > 0], clipped[inside & ~keep]])

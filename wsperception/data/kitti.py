@@ -7,12 +7,15 @@ ROOT/[training/]instances/NAME/000000.png    the same as 16 bit pictures
 """
 
 import math
-from collections import Counter
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol, TypeVar
 
 import numpy as np
 
+from wsperception.data.box_labels import BoxLabels, FrameRows, SequenceRows, TrackingLabels
+from wsperception.data.text_rows import read_lines
 from wsperception.errors import InputError
 from wsperception.types import LabelSpace
 
@@ -28,7 +31,17 @@ IGNORED_CLASSES = ("Van", "Truck", "Person_sitting", "Person", "Cyclist", "Tram"
 sequences, regions of class 10 cover 0.87-0.92 of the boxes of DontCare, Van, Cyclist, Truck and Misc, and 0.05 of those
 of Car and Pedestrian. (Person is the older spelling of Person_sitting.)"""
 
-_SUFFIXES = (".png", ".jpg", ".jpeg")
+IMAGE_ENDINGS = (".png", ".jpg", ".jpeg")
+
+
+class Named(Protocol):
+    """What has the name of a sequence."""
+
+    @property
+    def name(self) -> str: ...
+
+
+NamedSequence = TypeVar("NamedSequence", bound=Named)
 
 
 @dataclass(frozen=True)
@@ -45,34 +58,6 @@ class KittiSequence:
     images: dict[int, Path]
     boxes_path: Path | None
     masks_path: Path | None
-
-
-@dataclass(frozen=True, eq=False)
-class BoxLabels:
-    """What label_02 says of one frame.
-
-    boxes         (N, 4) float32   x0 y0 x1 y1, image pixels
-    class_ids     (N,) int32       index into the LabelSpace
-    track_ids     (N,) int32       >= 0, unique in the frame per class
-    ignore_boxes  (I, 4) float32
-    """
-
-    boxes: np.ndarray
-    class_ids: np.ndarray
-    track_ids: np.ndarray
-    ignore_boxes: np.ndarray
-
-
-@dataclass(frozen=True)
-class TrackingLabels:
-    """Boxes and ids of one label_02 file.
-
-    frames   frame number -> boxes and ids; a frame without a row is annotated, and empty
-    dropped  reason -> number of rows that were left out (boxes without area inside the image)
-    """
-
-    frames: dict[int, BoxLabels]
-    dropped: dict[str, int]
 
 
 def list_sequences(root: Path) -> list[KittiSequence]:
@@ -105,7 +90,7 @@ def list_images(folder: Path) -> dict[int, Path]:
     """Frame number -> file, in order, for the images of a folder named by number; other files are passed over."""
     numbered: dict[int, Path] = {}
     for path in sorted(folder.iterdir()):
-        if path.suffix.lower() not in _SUFFIXES:
+        if path.suffix.lower() not in IMAGE_ENDINGS:
             continue
         if not path.stem.isdigit():
             raise InputError(f"{path}: expected an image named by its frame number, such as 000000.png")
@@ -115,14 +100,14 @@ def list_images(folder: Path) -> dict[int, Path]:
     return dict(sorted(numbered.items()))
 
 
-def select(sequences: list[KittiSequence], split: str) -> list[KittiSequence]:
+def select(sequences: Sequence[NamedSequence], split: str) -> list[NamedSequence]:
     """The sequences of `split`: "all", "train", "val", "fulltrain", or names joined by commas.
 
     Raises InputError where a name is not there. Of an official split, sequences that are not there are left out, but
     for all of them.
     """
     if split == "all":
-        return sequences
+        return list(sequences)
     wanted = SPLITS.get(split, tuple(split.split(",")))
     known = {sequence.name: sequence for sequence in sequences}
     if split not in SPLITS:
@@ -143,22 +128,17 @@ def read_tracking_labels(path: Path, labels: LabelSpace) -> TrackingLabels:
     Raises InputError naming file and line for a malformed row, an unknown class, a negative size or an id twice in a
     frame. A box whose width or height is zero is dropped and counted.
     """
-    frames: dict[int, _FrameRows] = {}
-    dropped: Counter[str] = Counter()
-    for line, text in enumerate(_read_lines(path), start=1):
+    rows = SequenceRows()
+    for line, text in enumerate(read_lines(path), start=1):
         parts = text.split()
         if not parts:
             continue
         where = f"{path}:{line}"
         frame, track_id, box = _parse_row(parts, where)
-        rows = frames.setdefault(frame, _FrameRows())
-        if (box[2:] < box[:2]).any():
-            raise InputError(f"{where}: expected x0 <= x1 and y0 <= y1, got {' '.join(parts[6:10])}")
-        if (box[2:] == box[:2]).any():
-            dropped["box without area"] += 1
-            continue
-        rows.add(parts[2], track_id, box, labels, where)
-    return TrackingLabels({frame: rows.labels() for frame, rows in sorted(frames.items())}, dict(dropped))
+        of_frame = rows.frame(frame)
+        if rows.has_area(box, where):
+            _add(of_frame, parts[2], track_id, box, labels, where)
+    return rows.labels()
 
 
 def write_tracking_labels(path: Path, frames: dict[int, BoxLabels], labels: LabelSpace) -> None:
@@ -177,40 +157,22 @@ def write_tracking_labels(path: Path, frames: dict[int, BoxLabels], labels: Labe
     temporary.replace(path)
 
 
-@dataclass
-class _FrameRows:
-    boxes: list[np.ndarray] = field(default_factory=list)
-    class_ids: list[int] = field(default_factory=list)
-    track_ids: list[int] = field(default_factory=list)
-    ignored: list[np.ndarray] = field(default_factory=list)
-
-    def add(self, name: str, track_id: int, box: np.ndarray, labels: LabelSpace, where: str) -> None:
-        ours = TRACKING_CLASSES.get(name, name)
-        if ours not in labels.names:
-            if name not in IGNORED_CLASSES and name not in TRACKING_CLASSES:
-                known = ", ".join([*TRACKING_CLASSES, *IGNORED_CLASSES])
-                raise InputError(f"{where}: class '{name}' is unknown; expected one of {known}")
-            self.ignored.append(box)
-            return
-        class_id = labels.id_of(ours)
+def _add(rows: FrameRows, name: str, track_id: int, box: np.ndarray, labels: LabelSpace, where: str) -> None:
+    ours = TRACKING_CLASSES.get(name, name)
+    if ours in labels.names:
         if track_id < 0:
             raise InputError(f"{where}: expected a track id >= 0, got {track_id}")
-        if (class_id, track_id) in zip(self.class_ids, self.track_ids, strict=True):
-            raise InputError(f"{where}: {name} {track_id} is there twice in one frame")
-        self.boxes.append(box)
-        self.class_ids.append(class_id)
-        self.track_ids.append(track_id)
-
-    def labels(self) -> BoxLabels:
-        return BoxLabels(
-            np.array(self.boxes, np.float32).reshape(-1, 4),
-            np.array(self.class_ids, np.int32),
-            np.array(self.track_ids, np.int32),
-            np.array(self.ignored, np.float32).reshape(-1, 4),
-        )
+        rows.add(labels.id_of(ours), track_id, box, name, where)
+        return
+    if name not in IGNORED_CLASSES and name not in TRACKING_CLASSES:
+        known = ", ".join([*TRACKING_CLASSES, *IGNORED_CLASSES])
+        raise InputError(f"{where}: class '{name}' is unknown; expected one of {known}")
+    rows.ignore(box)
 
 
 def _parse_row(parts: list[str], where: str) -> tuple[int, int, np.ndarray]:
+    if len(parts) == 6 and all(part.isdigit() for part in parts[:5]):
+        raise InputError(f"{where}: a mask of KITTI MOTS, where a box of KITTI tracking was expected")
     if len(parts) < 10:
         raise InputError(f"{where}: expected at least 10 columns of KITTI tracking, got {len(parts)}")
     try:
@@ -229,12 +191,3 @@ def _coordinates(box: np.ndarray) -> str:
 
 def _find(root: Path, name: str) -> Path | None:
     return next((path for path in (root / "training" / name, root / name) if path.is_dir()), None)
-
-
-def _read_lines(path: Path) -> list[str]:
-    try:
-        return path.read_text().splitlines()
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
-    except UnicodeDecodeError:
-        raise InputError(f"{path}: expected a text file") from None

@@ -1,5 +1,6 @@
-"""Labelled images of KITTI folders as training sees them: boxes, classes, track keys and, where asked for, masks."""
+"""Labelled images as training sees them: boxes, classes, track keys and, where asked for, masks."""
 
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,9 +10,13 @@ import numpy as np
 
 from wsperception import rle
 from wsperception.data import kitti
+from wsperception.data.box_labels import BoxLabels, BoxSequence, no_labels
+from wsperception.data.layouts import KITTI, layout_of, read_box_sequences
 from wsperception.data.mots import CLASS_NUMBERS, MotsObject, read_mots
 from wsperception.errors import InputError
 from wsperception.types import LabelSpace
+
+logger = logging.getLogger(__name__)
 
 IGNORE_ROW = 65535
 """Value of ignored pixels in a label map."""
@@ -23,12 +28,15 @@ class FrameMasks:
 
     size     (H, W) of the image
     objects  N masks, in the order of the frame's boxes
-    ignored  masks of ignore regions
+    ignored  masks of ignore regions, and of pixels that pseudo masks leave undecided
+    drawn    True: by an annotator, so that every object has pixels. False: pseudo masks, and an object that has none
+             is one whose mask was rejected
     """
 
     size: tuple[int, int]
     objects: tuple[bytes, ...]
     ignored: tuple[bytes, ...]
+    drawn: bool = True
 
     def label_map(self) -> np.ndarray:
         """(H, W) uint16: 0 background, n + 1 object n, IGNORE_ROW ignored; objects lie on top of ignore regions."""
@@ -84,22 +92,32 @@ def read_labelled_frames(
 ) -> list[LabelledFrame]:
     """Every image of the chosen sequences of `roots` with its labels, sequence by sequence.
 
+    roots        folders of KITTI tracking, KITTI MOTS, MOTChallenge or CVAT's exports, told by their content
     supervision  "full": masks, and boxes that are tight around them. "weak": boxes and ids of label_02, and no file
                  of masks is opened; only where a sequence has no label_02 are boxes taken from its masks, which are
                  dropped at once.
 
-    An image without a row in the label file is annotated and empty. Raises InputError where a sequence has no images
-    or no labels, and for faults of the label files.
+    An image without a row in the label file is annotated and empty; labels without an image are left out, and said.
+    Where the boxes have no ids, every image is a sequence of its own: no box is taken for another object than it is.
+    Raises InputError where a sequence has no images or no labels, where masks are wanted of a layout that has none,
+    and for faults of the label files.
     """
     frames: list[LabelledFrame] = []
     keys = TrackKeys()
-    count = 0
     for root in roots:
-        for sequence in kitti.select(kitti.list_sequences(root), split):
+        layout = layout_of(root)
+        if layout != KITTI and supervision != "weak":
+            raise InputError(f"{root}: {layout}, which holds boxes; expected masks for full supervision")
+        found: list[kitti.KittiSequence | BoxSequence]
+        found = [*kitti.list_sequences(root)] if layout == KITTI else [*read_box_sequences(root, labels)]
+        for sequence in kitti.select(found, split):
             if not sequence.images:
                 raise InputError(f"{root}: sequence {sequence.name}: expected images, found none")
-            frames.extend(_frames_of_sequence(sequence, count, keys, labels, supervision))
-            count += 1
+            index = frames[-1].sequence + 1 if frames else 0
+            if isinstance(sequence, BoxSequence):
+                frames.extend(_frames_of_boxes(sequence, index, keys))
+            else:
+                frames.extend(_frames_of_sequence(sequence, index, keys, labels, supervision))
     return frames
 
 
@@ -132,7 +150,7 @@ def component_boxes(counts: bytes, size: tuple[int, int]) -> np.ndarray:
     return np.stack([x + x0, y + y0, x + width + x0, y + height + y0], axis=1).astype(np.float32)
 
 
-def boxes_of_masks(objects: list[MotsObject], labels: LabelSpace, where: str) -> kitti.BoxLabels:
+def boxes_of_masks(objects: list[MotsObject], labels: LabelSpace, where: str) -> BoxLabels:
     """Boxes and ids of the objects of one frame, in their order; parts of ignore regions become ignore boxes.
 
     Raises InputError naming `where`, for an unknown class, an id twice, or a mask without a pixel.
@@ -154,7 +172,7 @@ def boxes_of_masks(objects: list[MotsObject], labels: LabelSpace, where: str) ->
         boxes.append(box)
         classes.append(class_id)
         ids.append(entry.track_id)
-    return kitti.BoxLabels(
+    return BoxLabels(
         np.array(boxes, np.float32).reshape(-1, 4),
         np.array(classes, np.int32),
         np.array(ids, np.int32),
@@ -162,31 +180,49 @@ def boxes_of_masks(objects: list[MotsObject], labels: LabelSpace, where: str) ->
     )
 
 
+def mask_boxes_of_sequence(path: Path, labels: LabelSpace) -> dict[int, BoxLabels]:
+    """Frame number -> boxes and ids of the masks of a MOTS text or folder; faults as in `boxes_of_masks`."""
+    frames = read_mots(path).by_frame()
+    return {number: boxes_of_masks(entries, labels, f"{path}: frame {number}") for number, entries in frames.items()}
+
+
 def _frames_of_sequence(
     sequence: kitti.KittiSequence, index: int, keys: TrackKeys, labels: LabelSpace, supervision: str
 ) -> Iterator[LabelledFrame]:
-    none = np.zeros((0, 4), np.float32)
-    empty = kitti.BoxLabels(none, np.zeros(0, np.int32), np.zeros(0, np.int32), none)
     boxes, masks = _annotations(sequence, labels, supervision)
+    _warn_of_missing_images(sequence.name, sequence.images, boxes)
     for number, path in sequence.images.items():
-        found = boxes.get(number, empty)
-        pairs = zip(found.class_ids.tolist(), found.track_ids.tolist(), strict=True)
-        track_keys = np.array([keys.key(index, *pair) for pair in pairs], np.int64)
-        yield LabelledFrame(
-            path,
-            index,
-            number,
-            found.boxes,
-            found.class_ids.astype(np.int64),
-            track_keys,
-            found.ignore_boxes,
-            masks.get(number),
-        )
+        yield _labelled_frame(path, index, number, boxes.get(number, no_labels()), masks.get(number), keys)
+
+
+def _frames_of_boxes(sequence: BoxSequence, index: int, keys: TrackKeys) -> Iterator[LabelledFrame]:
+    boxes = sequence.labels.frames
+    _warn_of_missing_images(sequence.name, sequence.images, boxes)
+    if not sequence.has_ids:
+        logger.warning("sequence %s: boxes without ids; every image is a clip of its own", sequence.name)
+    for place, (number, path) in enumerate(sequence.images.items()):
+        own = index if sequence.has_ids else index + place
+        yield _labelled_frame(path, own, number, boxes.get(number, no_labels()), None, keys)
+
+
+def _labelled_frame(
+    path: Path, sequence: int, number: int, found: BoxLabels, masks: FrameMasks | None, keys: TrackKeys
+) -> LabelledFrame:
+    pairs = zip(found.class_ids.tolist(), found.track_ids.tolist(), strict=True)
+    track_keys = np.array([keys.key(sequence, *pair) for pair in pairs], np.int64)
+    class_ids = found.class_ids.astype(np.int64)
+    return LabelledFrame(path, sequence, number, found.boxes, class_ids, track_keys, found.ignore_boxes, masks)
+
+
+def _warn_of_missing_images(name: str, images: dict[int, Path], boxes: dict[int, BoxLabels]) -> None:
+    without = [number for number, found in boxes.items() if number not in images and len(found.boxes)]
+    if without:
+        logger.warning("sequence %s: %d frames with boxes but no image, left out", name, len(without))
 
 
 def _annotations(
     sequence: kitti.KittiSequence, labels: LabelSpace, supervision: str
-) -> tuple[dict[int, kitti.BoxLabels], dict[int, FrameMasks]]:
+) -> tuple[dict[int, BoxLabels], dict[int, FrameMasks]]:
     if supervision == "weak" and sequence.boxes_path is not None:
         return kitti.read_tracking_labels(sequence.boxes_path, labels).frames, {}
     if sequence.masks_path is None:
