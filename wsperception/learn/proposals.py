@@ -1,0 +1,274 @@
+"""Segment proposals without a class and without training: the nodes of a merge tree over superpixels.
+
+Neighbouring regions are merged one pair at a time, the most alike first; every region that ever existed is a proposal,
+and so are pairs of the likeliest.
+This takes the place of MCG in LAT and JTSM and of SharpMask in WISE, which have no maintained build or were trained on
+masks. As in JTSM's code a proposal is a set of superpixels, which is what makes a thousand of them affordable.
+"""
+
+import heapq
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from skimage.segmentation import slic
+
+from wsperception.settings import check, setting
+
+
+@dataclass(frozen=True)
+class ProposalSettings:
+    """How superpixels are made and merged."""
+
+    superpixels: int = setting(600, "superpixels of an image, about", low=2, high=10000)
+    compactness: float = setting(10.0, "weight of nearness against colour in a superpixel", low=0.01, high=1000.0)
+    bins: int = setting(12, "bins of the colour histogram per channel of Lab", low=2, high=64)
+    colour: float = setting(0.4, "weight of unlike colours in the cost of a merge", low=0.0)
+    boundary: float = setting(0.4, "weight of the contour between two regions", low=0.0)
+    size: float = setting(0.2, "weight of the smaller region's size: small ones go first", low=0.0)
+    contrast: float = setting(15.0, "difference in Lab that makes a contour a strong one", low=0.1, high=200.0)
+    paired: int = setting(150, "likeliest segments of which every two that touch are a proposal too", low=0, high=2000)
+
+    def __post_init__(self) -> None:
+        check(self)
+
+
+@dataclass(frozen=True, eq=False)
+class Proposals:
+    """Segments of one image as sets of superpixels, the likeliest object first.
+
+    superpixels  (H, W) int32     superpixel of every pixel, below S
+    membership   (S, P) bool      which superpixels make up proposal p
+    objectness   (P,) float32     in [0, 1]: how far the contour of a segment stands out against the contours inside it
+    boxes        (P, 4) float32   tight boxes, x0 y0 x1 y1 exclusive
+    areas        (P,) int64       pixels
+    """
+
+    superpixels: np.ndarray
+    membership: np.ndarray
+    objectness: np.ndarray
+    boxes: np.ndarray
+    areas: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.objectness)
+
+    def mask(self, proposal: int) -> np.ndarray:
+        """(H, W) bool."""
+        chosen: np.ndarray = self.membership[:, proposal][self.superpixels]
+        return chosen
+
+
+@dataclass(frozen=True, eq=False)
+class RegionGraph:
+    """What the merging knows of S regions and of the E pairs of them that touch.
+
+    areas       (S,) int64       pixels
+    histograms  (S, B) float64   colours, each row sums to 1
+    pairs       (E, 2) int64     i < j, each pair once
+    lengths     (E,) float64     length of the common contour
+    strengths   (E,) float64     mean strength of that contour, in [0, 1]
+    """
+
+    areas: np.ndarray
+    histograms: np.ndarray
+    pairs: np.ndarray
+    lengths: np.ndarray
+    strengths: np.ndarray
+
+
+def segment_proposals(image: np.ndarray, settings: ProposalSettings) -> Proposals:
+    """Proposals of an image (H, W, 3) uint8 RGB: every superpixel, every union that the merging made of them, and
+    every two of the likeliest `settings.paired` of these that touch: a person is a shirt and trousers.
+
+    The whole image is no proposal, so that an image of one superpixel has none. The same image gives the same ones.
+    """
+    superpixels = slic(
+        image, settings.superpixels, settings.compactness, start_label=0, channel_axis=-1, enforce_connectivity=True
+    )
+    superpixels = np.unique(superpixels, return_inverse=True)[1].reshape(image.shape[:2]).astype(np.int32)
+    graph = region_graph(image, superpixels, settings)
+    children, costs = merge_tree(graph, settings)
+    membership = tree_membership(len(graph.areas), children)[:, :-1]  # (S, P): all but the root
+    objectness = _persistence(len(graph.areas), children, costs)
+    first = np.argsort(-objectness, kind="stable")[: settings.paired]
+    pairs = first[touching_pairs(membership[:, first], graph.pairs)]
+    membership = np.concatenate([membership, membership[:, pairs].any(axis=2)], axis=1)
+    objectness = np.append(objectness, objectness[pairs].min(axis=1) / 2)
+    # Two that touch may be the children of one that is there already, or be the whole image.
+    _, different = np.unique(np.packbits(membership, axis=0), axis=1, return_index=True)
+    different = different[~membership[:, different].all(axis=0)]
+    order = different[np.lexsort((different, -objectness[different]))]
+    membership = np.ascontiguousarray(membership[:, order])
+    return Proposals(
+        superpixels,
+        membership,
+        objectness[order].astype(np.float32),
+        _union_boxes(superpixels, membership),
+        graph.areas @ membership,
+    )
+
+
+def region_graph(image: np.ndarray, superpixels: np.ndarray, settings: ProposalSettings) -> RegionGraph:
+    """Colours of the regions of a label map (H, W), and the contours between them."""
+    count = int(superpixels.max()) + 1
+    lab = cv2.cvtColor(image.astype(np.float32) / 255.0, cv2.COLOR_RGB2LAB)  # L in [0, 100], a and b about [-100, 100]
+    areas = np.bincount(superpixels.ravel(), minlength=count)
+    histograms = np.zeros((count, 3 * settings.bins))
+    for channel, (low, high) in enumerate(((0.0, 100.0), (-60.0, 60.0), (-60.0, 60.0))):
+        values = ((lab[..., channel] - low) * (settings.bins / (high - low))).astype(np.int64)
+        values = np.clip(values, 0, settings.bins - 1) + superpixels * settings.bins
+        counted = np.bincount(values.ravel(), minlength=count * settings.bins).reshape(count, settings.bins)
+        histograms[:, channel * settings.bins : (channel + 1) * settings.bins] = counted / (3.0 * areas[:, None])
+    pairs, lengths, strengths = _contours(lab, superpixels, count, settings.contrast)
+    return RegionGraph(areas, histograms, pairs, lengths, strengths)
+
+
+def merge_tree(graph: RegionGraph, settings: ProposalSettings) -> tuple[np.ndarray, np.ndarray]:
+    """Merges the cheapest pair of touching regions until one is left.
+
+    The cost of a pair is the weighted mean of: 1 - the intersection of the colour histograms, the mean strength of the
+    common contour, and the square root of the smaller region's share of the image.
+
+    Returns the children (S - 1, 2) int64 of the nodes S, S + 1, ... in the order of the merges, and the costs (S - 1,)
+    of the merges, never less than those of the merges below. Regions that touch nobody stay apart, so that a graph in
+    several parts gives fewer merges.
+    """
+    merging = _Merging(graph, settings)
+    heap = merging.first_entries()
+    heapq.heapify(heap)
+    children: list[tuple[int, int]] = []
+    costs: list[float] = []
+    while heap:
+        cost, a, b = heapq.heappop(heap)
+        if a not in merging.neighbours or b not in merging.neighbours:
+            continue  # one of the two was merged since
+        below = max((costs[node - merging.leaves] for node in (a, b) if node >= merging.leaves), default=0.0)
+        children.append((a, b))
+        costs.append(max(cost, below))
+        for entry in merging.merge(a, b):
+            heapq.heappush(heap, entry)
+    return np.array(children, np.int64).reshape(-1, 2), np.array(costs)
+
+
+def tree_membership(leaves: int, children: np.ndarray) -> np.ndarray:
+    """(S, S + M) bool: which of S leaves each of the leaves and of the M nodes above them holds."""
+    rows = np.zeros((leaves + len(children), leaves), bool)
+    rows[np.arange(leaves), np.arange(leaves)] = True
+    for node, (a, b) in enumerate(children.tolist(), start=leaves):
+        rows[node] = rows[a] | rows[b]
+    return rows.T
+
+
+def touching_pairs(membership: np.ndarray, edges: np.ndarray) -> np.ndarray:
+    """(Q, 2) int64 columns a < b of `membership` (S, P) that share no superpixel, but of which two touch.
+
+    edges  (E, 2) int64: superpixels that touch
+    """
+    parts = membership.astype(np.float32)  # products of floats are many times as fast as those of booleans
+    touching = parts[edges[:, 0]].T @ parts[edges[:, 1]]  # (P, P)
+    return np.argwhere(np.triu((touching + touching.T > 0) & (parts.T @ parts == 0)))
+
+
+class _Merging:
+    """The living regions: what each consists of and whom it touches."""
+
+    def __init__(self, graph: RegionGraph, settings: ProposalSettings) -> None:
+        weights = np.array([settings.colour, settings.boundary, settings.size])
+        self.weights = weights / max(weights.sum(), 1e-12)
+        self.leaves = count = len(graph.areas)
+        self.next = count
+        self.total = graph.areas.sum()
+        self.areas = np.append(graph.areas, np.zeros(max(count - 1, 0))).astype(np.float64)
+        self.histograms = np.concatenate([graph.histograms, np.zeros((max(count - 1, 0), graph.histograms.shape[1]))])
+        self.neighbours: dict[int, dict[int, tuple[float, float]]] = {node: {} for node in range(count)}
+        self._pairs, self._strengths = graph.pairs, graph.strengths
+        for (a, b), length, strength in zip(graph.pairs.tolist(), graph.lengths, graph.strengths, strict=True):
+            self.neighbours[a][b] = self.neighbours[b][a] = (float(length), float(length * strength))
+
+    def first_entries(self) -> list[tuple[float, int, int]]:
+        """(cost, region, region) of all pairs."""
+        a, b = self._pairs.T
+        costs = self._costs(a, b, self._strengths)
+        return list(zip(costs.tolist(), a.tolist(), b.tolist(), strict=True))
+
+    def merge(self, a: int, b: int) -> list[tuple[float, int, int]]:
+        """Puts a new region in the place of two; the pairs that it forms."""
+        node, self.next = self.next, self.next + 1
+        area = self.areas[a] + self.areas[b]
+        self.histograms[node] = (self.areas[a] * self.histograms[a] + self.areas[b] * self.histograms[b]) / area
+        self.areas[node] = area
+        around = self.neighbours.pop(a)
+        for other, (length, strength) in self.neighbours.pop(b).items():
+            before = around.get(other, (0.0, 0.0))
+            around[other] = (before[0] + length, before[1] + strength)
+        del around[a], around[b]
+        for other, contour in around.items():
+            touching = self.neighbours[other]
+            touching.pop(a, None)
+            touching.pop(b, None)
+            touching[node] = contour
+        self.neighbours[node] = around
+        others = np.fromiter(around, np.int64, len(around))
+        contours = np.array(list(around.values())).reshape(-1, 2)
+        costs = self._costs(np.full(len(others), node), others, contours[:, 1] / contours[:, 0])
+        return [(cost, other, node) for cost, other in zip(costs.tolist(), others.tolist(), strict=True)]
+
+    def _costs(self, a: np.ndarray, b: np.ndarray, strengths: np.ndarray) -> np.ndarray:
+        colour = 1.0 - np.minimum(self.histograms[a], self.histograms[b]).sum(axis=1)
+        size = np.sqrt(np.minimum(self.areas[a], self.areas[b]) / self.total)
+        costs: np.ndarray = self.weights[0] * colour + self.weights[1] * strengths + self.weights[2] * size
+        return costs
+
+
+def _contours(
+    lab: np.ndarray, superpixels: np.ndarray, count: int, contrast: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Pairs of regions that touch, with length and mean strength of their contour."""
+    # Measured from one pixel before the cut to one behind it: an edge of a photograph is two or three pixels wide.
+    smooth = cv2.GaussianBlur(lab, (0, 0), 0.7)
+    keys, strengths = [], []
+    for axis in (0, 1):
+        wide = np.concatenate([np.take(smooth, [0], axis), smooth, np.take(smooth, [-1], axis)], axis)
+        size = superpixels.shape[axis]
+        near, far = (
+            np.arange(size - 1),
+            np.arange(3, size + 2),
+        )  # in `wide`: the pixel before a pair, and that behind it
+        difference = np.linalg.norm(np.take(wide, near, axis) - np.take(wide, far, axis), axis=2)
+        a, b = np.take(superpixels, np.arange(size - 1), axis), np.take(superpixels, np.arange(1, size), axis)
+        cut = a != b
+        low, high = np.minimum(a[cut], b[cut]).astype(np.int64), np.maximum(a[cut], b[cut])
+        keys.append(low * count + high)
+        strengths.append(1.0 - np.exp(-difference[cut] / contrast))
+    present, rows = np.unique(np.concatenate(keys), return_inverse=True)
+    lengths = np.bincount(rows, minlength=len(present)).astype(np.float64)
+    sums = np.bincount(rows, np.concatenate(strengths), minlength=len(present))
+    return np.stack([present // count, present % count], axis=1), lengths, sums / np.maximum(lengths, 1.0)
+
+
+def _persistence(leaves: int, children: np.ndarray, costs: np.ndarray) -> np.ndarray:
+    """(P,) for every node but the root: the cost at which it is merged away, less the cost at which it was made."""
+    made = np.append(np.zeros(leaves), costs)
+    gone = np.zeros(len(made))
+    gone[children.ravel()] = np.repeat(costs, 2)
+    persistence: np.ndarray = (gone - made)[:-1]
+    return persistence
+
+
+def _union_boxes(superpixels: np.ndarray, membership: np.ndarray) -> np.ndarray:
+    """(P, 4) float32 tight boxes of unions of superpixels."""
+    count = len(membership)
+    rows = np.repeat(np.arange(superpixels.shape[0]), superpixels.shape[1])
+    columns = np.tile(np.arange(superpixels.shape[1]), superpixels.shape[0])
+    flat = superpixels.ravel()
+    order = np.argsort(flat, kind="stable")
+    starts = np.searchsorted(flat[order], np.arange(count))
+    low = [np.minimum.reduceat(values[order], starts) for values in (columns, rows)]
+    high = [np.maximum.reduceat(values[order], starts) + 1 for values in (columns, rows)]
+    boxes = np.zeros((membership.shape[1], 4), np.float32)
+    for column, (values, smallest) in enumerate(((low[0], True), (low[1], True), (high[0], False), (high[1], False))):
+        empty = superpixels.size if smallest else -1
+        chosen = np.where(membership, values[:, None], empty)  # (S, P)
+        boxes[:, column] = chosen.min(axis=0) if smallest else chosen.max(axis=0)
+    return boxes
