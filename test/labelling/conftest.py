@@ -1,33 +1,23 @@
-"""A short sequence to label: a textured square that moves over a textured ground."""
+"""A short sequence to label."""
 
 import dataclasses
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
-import numpy as np
 import pytest
 
 from wsperception.data.label_file import BoxLabel, FrameLabels, LabelFile, PointLabel, write_label_file
+from wsperception.labelling.server import LabelServer
 from wsperception.types import LabelSpace
 
-SIZE = (120, 200)
-"""(H, W) of the images."""
-SHIFT = (9, 4)
-"""x y that the square moves from frame to frame."""
-SQUARE = (40, 30, 90, 70)
-"""x0 y0 x1 y1 of the square in frame 0."""
+sys.path.insert(0, str(Path(__file__).parent))  # for moving_square and devtools
+
+from labels_server import running_server
+from moving_square import SIZE, picture
+
 LABELS = LabelSpace(("car", "pedestrian"), (True, True))
-
-
-def picture(step: int) -> np.ndarray:
-    """(H, W, 3) uint8 RGB of frame `step`."""
-    random = np.random.default_rng(7)
-    ground = cv2.GaussianBlur(random.integers(0, 120, (*SIZE, 3), np.uint8), (0, 0), 2)
-    x0, y0, x1, y1 = SQUARE
-    square = cv2.GaussianBlur(random.integers(60, 255, (y1 - y0, x1 - x0, 3), np.uint8), (0, 0), 1.5)
-    x, y = x0 + step * SHIFT[0], y0 + step * SHIFT[1]
-    ground[y : y + y1 - y0, x : x + x1 - x0] = square
-    return ground
 
 
 @pytest.fixture
@@ -75,3 +65,10 @@ def folder(tmp_path, labelled) -> Path:
     bare = tuple(FrameLabels(frame.number, frame.image, frame.stamp_ns) for frame in labelled.frames[:2])
     write_label_file(place, dataclasses.replace(labelled, frames=bare))
     return place
+
+
+@pytest.fixture
+def server(folder) -> Iterator[LabelServer]:
+    """The server of `folder`, running."""
+    with running_server(folder) as running:
+        yield running

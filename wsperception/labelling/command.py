@@ -91,6 +91,8 @@ def label_command(
     """
     if request.every is not None and request.every < 1:
         raise InputError(f"--every: expected 1 or more, got {request.every}")
+    if not 0 <= request.port <= 65535:
+        raise InputError(f"--port: expected 0 to 65535, got {request.port}")
     if request.video and (request.hand_out is None or request.hand_out.suffix != ".xml"):
         raise InputError("--video: expected together with --export FILE.xml")
     _check_folder(request)

@@ -8,7 +8,7 @@ _PATCH = 32.0  # side, in pixels, of the surroundings that a clicked point moves
 _MIN_FOLLOWED = 8
 _MAX_RETURN = 1.5  # pixels a good point may end beside its start when followed there and back
 _SCALE = (0.7, 1.4)  # a change of size beyond it is a wrong match, not a motion
-_WINDOW, _LEVELS = (15, 15), 4
+_WINDOW, _LEVELS = (21, 21), 3
 
 
 def carry_boxes(before: np.ndarray, after: np.ndarray, boxes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

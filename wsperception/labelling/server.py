@@ -29,8 +29,6 @@ class LabelServer(ThreadingHTTPServer):
     def __init__(self, store: LabelStore, port: int = 0) -> None:
         self.store = store
         self.routes = Routes(store)
-        if not 0 <= port <= 65535:
-            raise InputError(f"port: expected 0 to 65535, got {port}")
         try:
             super().__init__((ADDRESS, port), _Handler)
         except OSError as error:

@@ -1,0 +1,406 @@
+"""The page in a real browser: what hand and keyboard do arrives in the label file, and nothing is lost."""
+
+import json
+import os
+import resource
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from devtools import Browser, Page, find_browser, label_server
+from labels_server import running_server
+from moving_square import SHIFT, SQUARE
+
+from wsperception.data.label_file import FrameLabels, read_label_file
+from wsperception.overlay import track_colour
+
+PROGRAM = find_browser()
+pytestmark = pytest.mark.skipif(PROGRAM is None, reason="no Chromium is installed (Debian: apt-get install chromium)")
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory) -> Iterator[Browser]:
+    running = Browser(PROGRAM, tmp_path_factory.mktemp("browser") / "profile")
+    yield running
+    running.close()
+
+
+@dataclass
+class Desk:
+    """The page, open on the first frame, and what lies behind it."""
+
+    page: Page
+    url: str
+    folder: Path
+
+    def at(self, x: float, y: float) -> tuple[float, float]:
+        """Place in the window of a place in the image."""
+        script = (
+            "(() => { const c = document.getElementById('canvas'); const b = c.getBoundingClientRect();"
+            " return [b.left, b.top, +c.dataset.x, +c.dataset.y, +c.dataset.scale] })()"
+        )
+        left, top, offset_x, offset_y, scale = self.page.evaluate(script)
+        return left + offset_x + x * scale, top + offset_y + y * scale
+
+    def click(self, x: float, y: float) -> None:
+        self.page.click(*self.at(x, y))
+
+    def drag(self, x0: float, y0: float, x1: float, y1: float, modifiers: str = "") -> None:
+        self.page.drag(self.at(x0, y0), self.at(x1, y1), modifiers)
+
+    def saved(self, row: int = 0) -> FrameLabels:
+        """The labels of a frame on the disk, once the page says that everything is there."""
+        self.page.wait_for("document.getElementById('saved').dataset.state === 'idle'")
+        return read_label_file(self.folder).frames[row]
+
+    def boxes(self, row: int = 0) -> list[tuple]:
+        """(class, id, whole-pixel box) of a frame on the disk."""
+        return [(b.class_name, b.track_id, tuple(map(round, b.box))) for b in self.saved(row).boxes or ()]
+
+    def text(self, selector: str) -> str:
+        return self.page.evaluate(f"document.querySelector({json.dumps(selector)}).innerText")
+
+    def settled(self) -> None:
+        """Waits until what was drawn last is on the screen."""
+        self.page.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+
+
+@pytest.fixture
+def desk(browser, server, folder, caplog) -> Iterator[Desk]:
+    page = browser.new_page()
+    page.open(server.url)
+    yield Desk(page, server.url, folder)
+    # Whatever a test did: no error that it did not ask for, on the console or in the server, and no address but ours.
+    assert page.complaints() == []
+    assert all(address.startswith(server.url) for address in page.requested()), page.requested()
+    assert [record.message for record in caplog.records] == []
+    page.close()
+
+
+def test_a_click_is_a_point_and_a_drag_is_a_box(desk):
+    desk.click(150, 90)
+    desk.drag(*SQUARE)
+    first = desk.saved()
+    assert [(p.class_name, p.track_id) for p in first.points] == [("car", 1)]
+    assert first.points[0].point == pytest.approx((150, 90), abs=0.6)
+    assert desk.boxes() == [("car", 2, SQUARE)]
+    assert first.tags is None and first.ignore is None
+
+
+def test_point_and_box_of_one_object_share_its_id(desk):
+    desk.click(65, 50)
+    desk.drag(*SQUARE)
+    first = desk.saved()
+    assert first.points[0].track_id == first.boxes[0].track_id == 1
+    desk.drag(100, 20, 160, 100)
+    desk.click(130, 60)  # in the selected box: a point of its object
+    first = desk.saved()
+    assert [b.track_id for b in first.boxes] == [p.track_id for p in first.points] == [1, 2]
+    desk.page.key("]")
+    first = desk.saved()
+    assert [b.track_id for b in first.boxes] == [p.track_id for p in first.points] == [1, 3]
+
+
+def test_keys_change_class_and_id(desk):
+    desk.drag(*SQUARE)
+    desk.page.key("2")
+    assert desk.boxes() == [("pedestrian", 1, SQUARE)]
+    desk.page.key("]")
+    assert desk.boxes() == [("pedestrian", 2, SQUARE)]
+    desk.page.key("[")
+    desk.page.key("e")
+    for digit in "47":
+        desk.page.key(digit)
+    desk.page.key("Enter")
+    assert desk.boxes() == [("pedestrian", 47, SQUARE)]
+    desk.page.key("Escape")
+    desk.drag(100, 20, 160, 100)  # the class stays, the next free id comes
+    assert desk.boxes()[1] == ("pedestrian", 48, (100, 20, 160, 100))
+    desk.page.key("1")
+    for _ in range(2):
+        desk.page.key("[")
+    assert desk.boxes()[1][:2] == ("car", 46)
+    desk.page.key("2")
+    desk.page.key("]")  # 47 is taken by the other pedestrian: the next free one
+    assert desk.boxes()[1][:2] == ("pedestrian", 48)
+
+
+def test_a_box_is_moved_resized_and_deleted(desk):
+    desk.drag(*SQUARE)  # 40 30 90 70
+    desk.drag(65, 50, 75, 45)
+    assert desk.boxes() == [("car", 1, (50, 25, 100, 65))]
+    desk.drag(100, 65, 120, 80)  # the lower right corner
+    assert desk.boxes() == [("car", 1, (50, 25, 120, 80))]
+    desk.drag(50, 52.5, 60, 10)  # the middle of the left side: up and down do nothing
+    assert desk.boxes() == [("car", 1, (60, 25, 120, 80))]
+    desk.drag(90, 50, -500, 50)  # not out of the image
+    assert desk.boxes() == [("car", 1, (0, 25, 60, 80))]
+    desk.drag(20, 30, 40, 60, "Shift")  # a new one inside
+    assert desk.boxes()[1] == ("car", 2, (20, 30, 40, 60))
+    desk.page.key("Delete")
+    assert len(desk.boxes()) == 1
+    desk.click(0.5, 40)  # its edge: selects
+    desk.page.key("Delete")
+    assert desk.saved().boxes is None  # nobody said that nothing is there
+
+
+def test_a_point_is_moved(desk):
+    desk.click(150, 90)
+    desk.drag(150, 90, 160, 70)
+    assert desk.saved().points[0].point == pytest.approx((160, 70), abs=0.6)
+    assert len(desk.saved().points) == 1
+
+
+def test_undo_and_redo_over_frames(desk):
+    desk.drag(*SQUARE)
+    desk.page.key("2")
+    desk.page.key("d")
+    desk.click(20, 100)
+    assert len(desk.saved(1).points) == 1
+    desk.page.key("z", "Control")
+    assert desk.saved(1).points is None
+    desk.page.key("z", "Control")
+    assert "frame 0" in desk.text("#frame")
+    assert desk.boxes() == [("car", 1, SQUARE)]
+    desk.page.key("z", "Control")
+    assert desk.saved().boxes is None
+    for _ in range(2):
+        desk.page.key("y", "Control")
+    assert desk.boxes() == [("pedestrian", 1, SQUARE)]
+    desk.page.key("z", "Control", "Shift")
+    assert len(desk.saved(1).points) == 1
+
+
+def test_objects_are_carried_to_the_next_frame(desk):
+    desk.drag(*SQUARE)
+    desk.page.key("2")
+    desk.click(65, 50)
+    desk.page.key("f")
+    desk.page.wait_for("document.getElementById('toast').innerText === '2 carried over'")
+    second = desk.saved(1)
+    assert (second.boxes[0].class_name, second.boxes[0].track_id) == ("pedestrian", 1)
+    expected = [SQUARE[0] + SHIFT[0], SQUARE[1] + SHIFT[1], SQUARE[2] + SHIFT[0], SQUARE[3] + SHIFT[1]]
+    assert second.boxes[0].box == pytest.approx(expected, abs=1)
+    assert second.points[0].track_id == 1
+    assert second.points[0].point == pytest.approx((65 + SHIFT[0], 50 + SHIFT[1]), abs=1.5)
+    assert "frame 5" in desk.text("#frame")
+    desk.page.key("z", "Control")
+    assert desk.saved(1).boxes is None and desk.saved(1).points is None
+    desk.page.key("a")
+    desk.page.key("f")
+    desk.page.wait_for("document.getElementById('frame').innerText.includes('frame 5')")
+    assert len(desk.saved(1).boxes) == 1
+    desk.page.key("f")
+    desk.page.wait_for("document.getElementById('toast').innerText === 'This is the last frame'")
+
+
+def test_tags_nothing_here_and_ignore_regions(desk):
+    desk.page.key("2", "Shift")
+    assert desk.saved().tags == ("pedestrian",)
+    desk.page.key("2", "Shift")
+    assert desk.saved().tags == ()
+    desk.page.key("i")
+    desk.drag(150, 5, 195, 25)
+    assert [tuple(map(round, box)) for box in desk.saved().ignore] == [(150, 5, 195, 25)]
+    desk.click(100, 100)  # the tool has no use for a click
+    desk.page.key("b")
+    desk.click(20, 100)  # this one neither
+    assert desk.saved().points is None and desk.saved().boxes is None
+    desk.page.key("n")
+    assert desk.saved().boxes == () and desk.saved().points is None
+    assert desk.text('[data-kind="boxes"]') == "nothing here"
+    assert desk.text('[data-kind="points"]') == "not annotated"
+    desk.page.key("n")
+    assert desk.saved().boxes is None
+    desk.page.key("o")
+    desk.page.key("n")
+    assert desk.saved().boxes == () and desk.saved().points == ()
+    assert "1 of 2 frames labelled" in desk.text("#progress")
+    desk.page.key("u")
+    assert "frame 5" in desk.text("#frame")
+
+
+def test_zoom_and_pan_keep_places(desk):
+    before = desk.at(65, 50)
+    desk.page.call("Input.dispatchMouseEvent", type="mouseWheel", x=before[0], y=before[1], deltaX=0, deltaY=-300)
+    desk.settled()
+    assert desk.at(65, 50) == pytest.approx(before, abs=0.01)
+    assert desk.at(66, 50)[0] - before[0] > 10
+    desk.page.call("Input.dispatchKeyEvent", type="keyDown", key=" ", code="Space", windowsVirtualKeyCode=32)
+    desk.page.drag(before, (before[0] + 40, before[1] + 25))
+    desk.page.call("Input.dispatchKeyEvent", type="keyUp", key=" ", code="Space", windowsVirtualKeyCode=32)
+    desk.settled()
+    assert desk.at(65, 50) == pytest.approx((before[0] + 40, before[1] + 25), abs=0.01)
+    assert desk.saved().boxes is None
+    desk.drag(60, 45, 75, 60)
+    assert desk.boxes() == [("car", 1, (60, 45, 75, 60))]
+    desk.page.key("0")
+    desk.settled()
+    assert desk.at(65, 50) == pytest.approx(before, abs=0.01)
+
+
+def test_a_reload_loses_nothing(desk):
+    desk.drag(*SQUARE)
+    desk.page.key("2")
+    desk.click(150, 90)
+    desk.page.call("Page.reload")
+    desk.page.wait_for("document.body?.dataset.ready === 'yes'")
+    assert desk.text("#objects").split() == ["pedestrian", "1", "box", "pedestrian", "2", "point"]
+    assert desk.boxes() == [("pedestrian", 1, SQUARE)]
+    desk.drag(100, 20, 140, 60)  # and the next id is known
+    assert desk.boxes()[1] == ("car", 3, (100, 20, 140, 60))
+
+
+def test_time_is_booked_on_what_was_done(desk):
+    desk.drag(*SQUARE)
+    time.sleep(1.2)
+    desk.click(150, 90)
+    desk.page.key("1", "Shift")
+    time.sleep(1.2)
+    desk.page.mouse("hover", *desk.at(10, 10))
+    desk.page.key("d")
+    seconds = desk.saved().seconds
+    assert seconds["points"] >= 1.1 and seconds["review"] >= 1.1
+    assert {"boxes", "tags"} <= set(seconds)
+    assert "points" in desk.text("#clock") and "per labelled frame" in desk.text("#clock")
+
+
+def test_two_tabs(desk, browser):
+    other = browser.new_page()
+    other.open(desk.url)
+    desk.drag(*SQUARE)
+    assert len(desk.boxes()) == 1
+    other.click(*Desk(other, desk.url, desk.folder).at(150, 90))
+    other.wait_for("!document.getElementById('banner').hidden")
+    banner = other.evaluate("document.getElementById('banner').innerText")
+    assert "Frame 0 was changed in another tab. Your change is not saved yet." in banner
+    assert desk.saved().points is None
+    other.evaluate(
+        "[...document.querySelectorAll('#banner button')].find((b) => b.innerText === 'Take theirs').click()"
+    )
+    other.wait_for("document.getElementById('banner').hidden")
+    assert other.evaluate("document.getElementById('objects').innerText").split() == ["car", "1", "box"]
+    # The other way round: the first tab has not seen what the second does now.
+    other.click(*Desk(other, desk.url, desk.folder).at(150, 90))
+    other.wait_for("document.getElementById('saved').dataset.state === 'idle'")
+    desk.page.key("2")
+    desk.page.wait_for("!document.getElementById('banner').hidden")
+    desk.page.evaluate(
+        "[...document.querySelectorAll('#banner button')].find((b) => b.innerText === 'Keep mine').click()"
+    )
+    assert desk.boxes() == [("pedestrian", 1, SQUARE)] and desk.saved().points is None
+    refusals = [text for page in (other, desk.page) for text in page.complaints()]
+    assert len(refusals) == 2 and all("409" in text for text in refusals)  # the browser's own note of each refusal
+    desk.page.events.clear()
+    other.close()
+
+
+def test_a_tab_sees_what_another_has_done(desk, browser):
+    other = browser.new_page()
+    other.open(desk.url)
+    desk.page.key("d")
+    desk.drag(*SQUARE)
+    desk.saved()
+    other.key("d")
+    other.wait_for("document.getElementById('objects').innerText.includes('car 1')")
+    assert other.complaints() == []
+    other.close()
+
+
+@contextmanager
+def full_disk(process: subprocess.Popen) -> Iterator[None]:
+    """The server may write no byte more: the system refuses it, as on a full disk."""
+    limits = resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (16, resource.RLIM_INFINITY))
+    try:
+        yield
+    finally:
+        resource.prlimit(process.pid, resource.RLIMIT_FSIZE, limits)
+
+
+def test_a_full_disk_is_said_and_nothing_is_lost(browser, folder, tmp_path):
+    with label_server(["--out", str(folder)], tmp_path / "server.log") as (url, process):
+        page = browser.new_page()
+        page.open(url)
+        desk = Desk(page, url, folder)
+        with full_disk(process):
+            desk.drag(*SQUARE)
+            page.key("2")
+            page.wait_for("document.getElementById('saved').dataset.state === 'failed'")
+            assert "Not saved: File too large. Your labels are kept in this tab" in desk.text("#banner")
+            assert desk.text("#saved") == "not saved (1 frame)"
+            assert desk.text("#objects").split() == ["pedestrian", "1", "box"]
+            page.key("d")
+            desk.click(150, 90)
+            assert read_label_file(folder).frames[0].boxes is None
+        assert desk.boxes() == [("pedestrian", 1, SQUARE)]  # tried again by itself
+        assert len(desk.saved(1).points) == 1
+        assert page.evaluate("document.getElementById('banner').hidden")
+        assert all("507" in text for text in page.complaints())
+        page.close()
+
+
+def test_a_server_that_comes_back_gets_what_it_missed(browser, folder, tmp_path):
+    with label_server(["--out", str(folder)], tmp_path / "first.log") as (url, process):
+        page = browser.new_page()
+        page.open(url)
+        desk = Desk(page, url, folder)
+        desk.drag(*SQUARE)
+        desk.saved()
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+    desk.page.key("2")
+    page.wait_for("document.getElementById('saved').dataset.state === 'failed'")
+    assert "the server does not answer" in desk.text("#banner")
+    port = url.rstrip("/").rpartition(":")[2]
+    with label_server(["--out", str(folder), "--port", port], tmp_path / "second.log") as (again, _):
+        assert again == url
+        assert desk.boxes() == [("pedestrian", 1, SQUARE)]
+    page.close()
+
+
+def test_colours_are_those_of_the_overlay(desk):
+    script = "import('/page/palette.js').then((p) => Array.from({length: 300}, (_, id) => p.trackColour(id)))"
+    assert desk.page.evaluate(script) == [f"rgb({r}, {g}, {b})" for r, g, b in map(track_colour, range(300))]
+
+
+def test_every_key_that_is_shown_does_something(desk):
+    shown = desk.text("#keys")
+    for key in "OPBIV":
+        desk.page.key(key.lower())
+        assert desk.page.evaluate("document.querySelector('#tools [aria-checked=true] kbd').innerText") == key
+        assert f"\n{key}\n" in f"\n{shown}\n" or shown.startswith(key)
+    desk.page.key("b")
+    desk.drag(*SQUARE)
+    desk.drag(100, 20, 140, 60)
+    desk.page.key("Tab")
+    assert desk.page.evaluate("document.querySelector('#objects [aria-pressed=true]').innerText").split()[1] == "1"
+    desk.page.key("Escape")
+    assert not desk.page.evaluate("document.querySelector('#objects [aria-pressed=true]')")
+    desk.page.key("h")
+    desk.page.key("ArrowRight")
+    assert "frame 5" in desk.text("#frame")
+    desk.page.key("ArrowLeft")
+    assert "frame 0" in desk.text("#frame")
+
+
+def test_names_are_text_and_never_markup(browser, folder):
+    name = "<img src=x onerror=alert(1)>"
+    values = json.loads((folder / "labels.json").read_text())
+    values["classes"][1], values["sequence"] = name, "<script>alert(2)</script>"
+    (folder / "labels.json").write_text(json.dumps(values))
+    with running_server(folder) as server:
+        page = browser.new_page()
+        page.open(server.url)
+        desk = Desk(page, server.url, folder)
+        assert desk.text("#sequence") == "<script>alert(2)</script>"
+        desk.drag(*SQUARE)
+        page.key("2")
+        assert desk.boxes() == [(name, 1, SQUARE)]
+        assert name in desk.text("#objects")
+        assert page.complaints() == []
+        page.close()
