@@ -75,8 +75,8 @@ setup(
             "hypothesis",
             "onnx",
             "psutil",
-            # Builds engines without a GPU, so that an operator TensorRT refuses fails a test. Proprietary, free of charge:
-            # for development only, nothing of it is passed on.
+            # Builds engines without a GPU, so that an operator TensorRT refuses fails a test. Proprietary, free of
+            # charge: for development only, nothing of it is passed on.
             'tensorrt-rtx-cu13; platform_system == "Linux" and platform_machine == "x86_64"',
             "ruff",
             "mypy",
