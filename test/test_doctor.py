@@ -6,6 +6,10 @@ import types
 import pytest
 
 from wsperception import doctor
+from wsperception.backends import engine_cache
+from wsperception.backends.engine_build import Library
+from wsperception.backends.engine_supply import EngineOrder, engine_key
+from wsperception.bundle import read_bundle
 from wsperception.findings import ERROR, NOTE, OK, WARN, Finding, report
 
 
@@ -76,6 +80,36 @@ def test_a_model_that_is_not_there():
     (finding,) = doctor.check_model("no-such-model")
     assert finding.level == ERROR and "no-such-model: no such model" in finding.text
     assert "WSPERCEPTION_MODELS" in finding.advice
+
+
+def test_every_backend_is_named_and_one_of_them_runs():
+    findings = doctor.check_model("tiny")
+    assert only(findings, "backend onnx").text.startswith("loads the model: onnx ONNX Runtime ")
+    assert {finding.subject for finding in findings} >= {f"backend {name}" for name in doctor.BACKENDS}
+    assert all(finding.level in (OK, NOTE) for finding in findings)
+
+
+def test_an_engine_of_another_gpu_is_no_engine(monkeypatch, tmp_path):
+    """The GPU is made up: what it is called and can do is all that the check asks it."""
+    orin = types.SimpleNamespace(name="NVIDIA Orin", compute_capability=(8, 7), close=lambda: None)
+    tensorrt = Library("tensorrt", "10.3.0", types.SimpleNamespace())
+    monkeypatch.setattr(doctor, "installed_library", lambda: tensorrt)
+    monkeypatch.setattr(doctor, "open_device", lambda: orin)
+    monkeypatch.setenv("WSPERCEPTION_ENGINES", str(tmp_path))
+    bundle = read_bundle("tiny")
+    finding = doctor.check_engine(bundle)
+    assert finding.level == NOTE and "none for NVIDIA Orin" in finding.text and "there is none yet" in finding.text
+    assert finding.advice.startswith("wsperception engine --model tiny --build-only")
+
+    def build(gpu):
+        key = engine_key(EngineOrder(bundle, tensorrt, "fp16", 1, gpu, "8.7"), {})
+        engine_cache.store(tmp_path, engine_cache.record_of("tiny", key, b"engine", 1.0), b"engine")
+
+    build("NVIDIA Xavier")
+    assert "gpu NVIDIA Xavier -> NVIDIA Orin" in doctor.check_engine(bundle).text
+    build("NVIDIA Orin")
+    finding = doctor.check_engine(bundle)
+    assert finding.level == OK and f"built for NVIDIA Orin by TensorRT 10.3.0: {tmp_path}" in finding.text
 
 
 def test_cv_bridge(monkeypatch):

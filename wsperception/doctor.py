@@ -11,8 +11,12 @@ import sys
 from pathlib import Path
 
 from wsperception import __version__
-from wsperception.backends import BACKENDS, open_backend
-from wsperception.bundle import model_folders, read_bundle
+from wsperception.backends import BACKENDS, engine_cache, open_backend
+from wsperception.backends.cuda_driver import open_device
+from wsperception.backends.engine_build import installed_library
+from wsperception.backends.engine_supply import EngineOrder, engine_key
+from wsperception.backends.tensorrt_ import check_supported
+from wsperception.bundle import ModelBundle, model_folders, read_bundle
 from wsperception.errors import InputError
 from wsperception.findings import ERROR, NOTE, OK, WARN, Finding, report
 
@@ -82,7 +86,8 @@ def check_gpu() -> list[Finding]:
         return [Finding(WARN, "GPU", f"nvidia-smi fails: {said}", "install or repair the NVIDIA driver")]
     found = [Finding(OK, "GPU", line.strip()) for line in done.stdout.splitlines() if line.strip()]
     if not any(importlib.util.find_spec(name) for name in ("tensorrt", "tensorrt_rtx")):
-        found.append(Finding(WARN, "engine", "a GPU, but no TensorRT: the network runs on the CPU", "install TensorRT"))
+        without = "slower, in PyTorch" if importlib.util.find_spec("torch") else "on the CPU"
+        found.append(Finding(WARN, "engine", f"a GPU, but no TensorRT: the network runs {without}", "install TensorRT"))
     return found
 
 
@@ -103,6 +108,11 @@ def check_model(model: str) -> list[Finding]:
             findings.append(Finding(NOTE, f"backend {name}", obstacle))
             continue
         try:
+            if name == "tensorrt":
+                engine = check_engine(bundle)
+                findings.append(engine)
+                if engine.level != OK:  # to load it would build it, for minutes
+                    continue
             backend = open_backend(bundle, name)
         except InputError as error:
             findings.append(Finding(WARN, f"backend {name}", str(error)))
@@ -113,6 +123,27 @@ def check_model(model: str) -> list[Finding]:
     if not runnable:
         findings.append(Finding(ERROR, "backend", "none can load the model", "pip install onnxruntime"))
     return findings
+
+
+def check_engine(bundle: ModelBundle) -> Finding:
+    """Whether the engine that one camera needs is kept for this GPU and this TensorRT. Builds none.
+
+    Raises InputError where TensorRT or the GPU cannot be used.
+    """
+    library, device = installed_library(), open_device()
+    try:
+        check_supported(library, device.name, device.compute_capability)
+        capability = ".".join(map(str, device.compute_capability))
+        order = EngineOrder(bundle, library, "fp16", 1, device.name, capability)
+    finally:
+        device.close()
+    folder, key = engine_cache.cache_folder(), engine_key(order, {})
+    if engine_cache.find(folder, bundle.name, key) is not None:
+        path = engine_cache.engine_path(folder, bundle.name, key)
+        return Finding(OK, "engine", f"built for {device.name} by {library}: {path}")
+    apart = engine_cache.what_differs(folder, bundle.name, key)
+    advice = f"wsperception engine --model {bundle.name} --build-only; or the first start builds it, for minutes"
+    return Finding(NOTE, "engine", f"none for {device.name} and {library} in {folder}: {apart}", advice)
 
 
 def check_cv_bridge() -> list[Finding]:
