@@ -1,10 +1,9 @@
 """What the node adds to the pipeline: time, lost images, memory. Two processes, loopback only.
 
-Run from the repository root, on an idle machine: `python -m benchmarks.ros.node [NAME ...]`
-Names: overhead, delivery, without_profile, memory. Without one all run, about 5 minutes.
+Run from the repository root, on an idle machine: `python -m benchmarks.ros.node NAME`
+Names: overhead, delivery, without_profile, memory. Prints rows of the README's table; run.py runs them all.
 """
 
-import argparse
 import os
 import signal
 import subprocess
@@ -26,15 +25,14 @@ from std_msgs.msg import Header
 from vision_msgs.msg import Detection2DArray
 
 from benchmarks.ros.fixed_model import write_fixed_bundle
-from wsperception.ros import messages, qos
+from wsperception.ros import fastdds, messages, qos
 from wsperception.ros.demo import live_environment
 from wsperception.ros.process import Spinner
 
 HEIGHT, WIDTH = 375, 1242
 RATE_HZ, FRAMES = 10.0, 200
 MEMORY_FRAMES, WARM_FRAMES = 10_000, 500
-PROFILE = "FASTDDS_DEFAULT_PROFILES_FILE"
-STAGES = ("overhead", "wait", "convert", "publish", "total", "letterbox", "network", "decode", "fuse", "track")
+PARTS = {"wait": "waiting for the worker's thread", "convert": "image to RGB", "publish": "messages and publishing"}
 
 
 class Camera(Node):  # type: ignore[misc]
@@ -113,23 +111,38 @@ def overhead(bundle: Path) -> None:
     with running(bundle) as (camera, spinner, _):
         send_frames(camera, spinner, FRAMES)
         spin(spinner, 1.1)
-        for stage in STAGES:
-            print(f"{stage:<10} p50 p95 p99 ms: {camera.values[f'{stage} p50 p95 p99 [ms]']}")
-        print("aim: overhead p50 under 3 ms at 1242 x 375 with 20 objects")
+        p50, p95, p99 = percentiles(camera, "overhead")
+        row(
+            "overhead: callback entry to last publish, less the pipeline",
+            f"p50 {p50}, p95 {p95}, p99 {p99} ms",
+            "p50 < 3 ms",
+        )
+        for stage, text in PARTS.items():
+            row(f"... of it {text}", f"p50 {percentiles(camera, stage)[0]} ms", "")
 
 
-def delivery(bundle: Path) -> None:
+def percentiles(camera: Camera, stage: str) -> list[str]:
+    return camera.values[f"{stage} p50 p95 p99 [ms]"].split()
+
+
+def row(what: str, measured: str, aim: str) -> None:
+    """A row of the README's table."""
+    print(f"| {what} | {measured} | {aim} |", flush=True)
+
+
+def delivery(bundle: Path, profile: str = "with") -> None:
     with running(bundle) as (camera, spinner, _):
         before, results = int(camera.values["images received"]), camera.results
         send_frames(camera, spinner, FRAMES)
         spin(spinner, 2.1)
         arrived = int(camera.values["images received"]) - before
-        print(f"{arrived} of {FRAMES} images arrived, {camera.results - results} results came back")
-        print(f"aim, with the profile: {FRAMES} of {FRAMES}, best effort, at {RATE_HZ:g} Hz")
+        measured = f"{arrived} of {FRAMES}, {camera.results - results} results came back"
+        aim = f"{FRAMES} of {FRAMES}" if profile == "with" else ""
+        row(f"images that arrive {profile} config/fastdds.xml, best effort, {RATE_HZ:g} Hz", measured, aim)
 
 
 def without_profile(bundle: Path) -> None:
-    delivery(bundle)
+    delivery(bundle, "without")
 
 
 def memory(bundle: Path) -> None:
@@ -145,8 +158,8 @@ def memory(bundle: Path) -> None:
                     spinner.spin_once(0.05)
             resident.append(resident_mb(process_id))
         first, last = resident
-        print(f"resident after {WARM_FRAMES} frames {first:.1f} MB, after {MEMORY_FRAMES} more {last:.1f} MB")
-        print(f"growth {last - first:+.1f} MB (aim: under 20 MB)")
+        row(f"resident memory after {WARM_FRAMES} frames", f"{first:.1f} MB", "")
+        row(f"... after {MEMORY_FRAMES:,} more", f"{last:.1f} MB ({last - first:+.1f})", "growth < 20 MB")
 
 
 def resident_mb(process_id: int) -> float:
@@ -159,20 +172,14 @@ MEASURES = {"overhead": overhead, "delivery": delivery, "without_profile": witho
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("measures", nargs="*", help=f"what to measure: {', '.join(MEASURES)} (default: all)")
-    chosen = parser.parse_args().measures or list(MEASURES)
-    if len(chosen) > 1:
-        # One process each: Fast DDS reads its profile once in the life of a process.
-        for name in chosen:
-            subprocess.run([sys.executable, "-m", "benchmarks.ros.node", name], check=True)
-        return
+    if len(sys.argv) != 2 or sys.argv[1] not in MEASURES:
+        sys.exit(f"expected one of {', '.join(MEASURES)}")  # one a process: Fast DDS reads its profile once in its life
+    name = sys.argv[1]
     os.environ.update(live_environment())
-    if chosen == ["without_profile"]:
-        del os.environ[PROFILE]
-    print(f"\n{chosen[0]}")
+    if name == "without_profile":
+        del os.environ[fastdds.profile_variable()]
     with tempfile.TemporaryDirectory() as folder:
-        MEASURES[chosen[0]](write_fixed_bundle(Path(folder)))
+        MEASURES[name](write_fixed_bundle(Path(folder)))
 
 
 if __name__ == "__main__":
