@@ -32,6 +32,8 @@ def main() -> None:
     parser.add_argument("--kind", choices=("video", "folder", "bag"), default="video")
     parser.add_argument("--frames", type=int, default=5000)
     parser.add_argument("--size", default="375x1242", help="height x width")
+    parser.add_argument("--no-video", action="store_true", help="leave the overlay video out")
+    parser.add_argument("--backend", default="auto", help="engine: auto, onnx, openvino, torch, tensorrt")
     parser.add_argument("--threads", type=int, default=0, help="CPU threads of the engine; 0: its own choice")
     arguments = parser.parse_args()
     height, width = (int(part) for part in arguments.size.split("x"))
@@ -44,7 +46,9 @@ def main() -> None:
             folder, images, arguments.frames
         )
         command = [sys.executable, "-m", "wsperception", "track", str(source), "--model", arguments.model]
-        command += ["--out", str(folder / "out")]
+        command += ["--out", str(folder / "out"), "--backend", arguments.backend]
+        if arguments.no_video:
+            command.append("--no-video")
         if arguments.threads:
             command += ["--threads", str(arguments.threads)]
         start = time.perf_counter()
@@ -53,7 +57,7 @@ def main() -> None:
         written_mb = sum(file.stat().st_size for file in (folder / "out").iterdir()) / 1e6
     settled = resident_mb[len(resident_mb) // 5]
     print(
-        f"| {arguments.kind} | {height} x {width} | {arguments.frames} | {max(resident_mb):.0f} | "
+        f"| {arguments.backend} | {arguments.kind} | {height} x {width} | {arguments.frames} | {max(resident_mb):.0f} | "
         f"{resident_mb[-1] - settled:+.0f} | {arguments.frames / seconds:.1f} | {written_mb:.0f} |"
     )
 
