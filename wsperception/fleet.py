@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import logging
 import multiprocessing
 import os
 import signal
@@ -211,10 +212,20 @@ def _start_ray(jobs: int | None, threads: int) -> Any:
         raise InputError(f"engine 'ray': {error}; install it with pip install 'wsperception[ray]'") from None
     try:
         if os.environ.get("RAY_ADDRESS"):
-            ray.init(log_to_driver=False)
+            ray.init(log_to_driver=False, logging_level=logging.WARNING)
         else:
             cpus = jobs * threads if jobs is not None else None
-            ray.init(address="local", num_cpus=cpus, include_dashboard=False, log_to_driver=False)
-    except (ConnectionError, RuntimeError, TimeoutError, ValueError) as error:
+            ray.init(
+                address="local",
+                num_cpus=cpus,
+                include_dashboard=False,
+                log_to_driver=False,
+                logging_level=logging.WARNING,
+            )
+    except Exception as error:
+        ray.shutdown()  # what did start ends again
+        # A start that takes more than Ray's 30 s is told by a plain Exception, of no class of its own.
+        if type(error) is not Exception and not isinstance(error, ConnectionError | RuntimeError | ValueError):
+            raise
         raise InputError(f"engine 'ray': cannot start or reach Ray: {' '.join(str(error).split())[:300]}") from None
     return ray

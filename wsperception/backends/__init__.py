@@ -72,6 +72,8 @@ class Backend(Network, Protocol):
 BACKENDS = {
     "onnx": "wsperception.backends.onnx_",
     "openvino": "wsperception.backends.openvino_",
+    "torch": "wsperception.backends.torch_",
+    "tensorrt": "wsperception.backends.tensorrt_",
 }
 """Name to module, the fastest last. Each module has
 
