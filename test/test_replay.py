@@ -32,7 +32,7 @@ def recording(tmp_path):
         "received": 8,
         "missing": [3, 7],
         "latency_ms": {"p50": 31.0, "p95": 40.4, "p99": 50.6},
-        "node": {},
+        "node": {"images dropped": "1"},
     }
     (tmp_path / "live/0001.json").write_text(json.dumps(values))
     return tmp_path
@@ -41,7 +41,7 @@ def recording(tmp_path):
 def test_frames_that_did_not_come_out_cost_score(recording):
     pytest.importorskip("trackeval")
     live = read_report(recording / "live", "0001")
-    assert live == LiveReport(recording / "live", "0001", 10, 8, (3, 7), {"p50": 31.0, "p95": 40.4, "p99": 50.6})
+    assert live == LiveReport(recording / "live", "0001", 10, 8, (3, 7), {"p50": 31.0, "p95": 40.4, "p99": 50.6}, 1)
     scores = replay.compare(
         recording / "nowhere", recording / "gt", live, "none", recording / "out", offline=recording / "offline"
     )
@@ -50,10 +50,12 @@ def test_frames_that_did_not_come_out_cost_score(recording):
     written = json.loads((recording / "out/replay.json").read_text())
     assert written["live"]["missing"] == [3, 7] and written["live_scores"]["car"]["sMOTSA"] == pytest.approx(80.0)
     assert (recording / "out/scores_live/report.html").is_file()
+    table = (recording / "out/replay.txt").read_text()
+    assert "live: 8 of 10 frames came out, 2 did not (1 dropped by the busy node)" in table
 
 
 def test_the_table_by_hand():
-    live = LiveReport("live", "0001", 10, 8, (3, 7), {"p50": 31.0, "p95": 40.4, "p99": 50.6})
+    live = LiveReport("live", "0001", 10, 8, (3, 7), {"p50": 31.0, "p95": 40.4, "p99": 50.6}, 2)
     offline_scores = {"car": {"sMOTSA": 71.25, "IDS": 2, "HOTA": None}}
     table = comparison_table(ReplayScores(live, offline_scores, {"car": {"sMOTSA": 69.0, "IDS": 3, "HOTA": None}}))
     assert table.splitlines() == [
@@ -61,7 +63,7 @@ def test_the_table_by_hand():
         "car          sMOTSA       71.2     69.0",
         "car          IDS             2        3",
         "car          HOTA            -        -",
-        "live: 8 of 10 frames came out, 2 did not",
+        "live: 8 of 10 frames came out, 2 did not (2 dropped by the busy node)",
         "from image to recorded result: p50 31 ms, p95 40 ms, p99 51 ms",
     ]
 
@@ -70,6 +72,7 @@ def test_a_class_that_only_one_path_has_and_no_latency():
     live = LiveReport("live", "0001", 0, 0, (), {})
     table = comparison_table(ReplayScores(live, {"car": {"HOTA": 1.0}}, {}))
     assert "car          HOTA          1.0        -" in table and "p50" not in table
+    assert table.splitlines()[-1] == "live: 0 of 0 frames came out, 0 did not"
 
 
 def test_a_wrong_source_is_one_line_and_exit_2(recording, caplog):

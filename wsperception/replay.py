@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from wsperception.ros.demo import LiveReport
 
 MEASURES = ("sMOTSA", "MOTSA", "IDS", "HOTA", "DetA", "AssA", "IDF1")
-OFFLINE, LIVE, REPORT_NAME = "offline", "live", "replay.json"
+OFFLINE, LIVE, REPORT_NAME, TABLE_NAME = "offline", "live", "replay.json", "replay.txt"
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ def compare(
     offline: Path | None = None,
     seqmap: Path | None = None,
 ) -> ReplayScores:
-    """Scores a live replay and the offline run of the same frames, and writes both and `replay.json` into `out`.
+    """Scores a live replay and the offline run of the same frames; writes both, `replay.json` and `replay.txt` into `out`.
 
     source   what was played; tracked here, unless `offline` already holds the text of that
     gt       ground truth as for `wsperception eval`, with a sequence of the name that `live` has
@@ -67,6 +67,7 @@ def compare(
         scores[name] = json.loads((folder / "scores.json").read_text())["combined"]
     result = ReplayScores(live, scores[OFFLINE], scores[LIVE])
     (out / REPORT_NAME).write_text(json.dumps(_plain(result), indent=2) + "\n")
+    (out / TABLE_NAME).write_text(comparison_table(result) + "\n")
     return result
 
 
@@ -81,7 +82,8 @@ def comparison_table(result: ReplayScores) -> str:
             if measure in offline
         ]
     lost = len(result.live.missing)
-    lines.append(f"live: {result.live.received} of {result.live.published} frames came out, {lost} did not")
+    came_out = f"live: {result.live.received} of {result.live.published} frames came out, {lost} did not"
+    lines.append(f"{came_out} ({result.live.dropped} dropped by the busy node)" if lost else came_out)
     if result.live.latency_ms:
         p50, p95, p99 = (result.live.latency_ms[name] for name in ("p50", "p95", "p99"))
         lines.append(f"from image to recorded result: p50 {p50:.0f} ms, p95 {p95:.0f} ms, p99 {p99:.0f} ms")

@@ -28,6 +28,7 @@ class LiveReport:
     received     images whose results the recorder got
     missing      numbers of the frames between them
     latency_ms   p50, p95, p99 from sending an image to having its results
+    dropped      images that the node counted as dropped for a newer one while it was busy
     """
 
     predictions: Path
@@ -36,6 +37,7 @@ class LiveReport:
     received: int
     missing: tuple[int, ...]
     latency_ms: Mapping[str, float]
+    dropped: int = 0
 
 
 def live_demo(bag: Path, bundle: str | Path, out: Path, *, rate: float = 1.0, timeout_s: float = 600.0) -> LiveReport:
@@ -88,9 +90,9 @@ def live_demo(bag: Path, bundle: str | Path, out: Path, *, rate: float = 1.0, ti
 def read_report(out: Path, sequence: str) -> LiveReport:
     """The report that a recorder left in `out`."""
     values = json.loads((out / f"{sequence}.json").read_text())
-    return LiveReport(
-        out, sequence, values["published"], values["received"], tuple(values["missing"]), values["latency_ms"]
-    )
+    dropped = int(values["node"].get("images dropped", 0))
+    missing = tuple(values["missing"])
+    return LiveReport(out, sequence, values["published"], values["received"], missing, values["latency_ms"], dropped)
 
 
 def live_environment() -> dict[str, str]:
