@@ -48,7 +48,7 @@ def compare(
     offline: Path | None = None,
     seqmap: Path | None = None,
 ) -> ReplayScores:
-    """Scores a live replay and the offline run of the same frames; writes both, `replay.json` and `replay.txt` into `out`.
+    """Scores a live replay and the offline run of the same frames; writes both and `replay.json`, `.txt` into `out`.
 
     source   what was played; tracked here, unless `offline` already holds the text of that
     gt       ground truth as for `wsperception eval`, with a sequence of the name that `live` has
