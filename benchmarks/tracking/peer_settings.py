@@ -1,7 +1,4 @@
-"""Settings of the peers: the best of those tried on the tuning sequences, at the middle level of noise and 10 Hz.
-
-The grid was not run to its end: 9 of 12 combinations for SORT, 5 of 12 for ByteTrack, 3 settings for Norfair, and the
-packages' own defaults for each.
+"""Settings of the peers: the best of a grid on the tuning sequences and the walkers, middle noise, 10 Hz, seed 0.
 
     python -m benchmarks.tracking.peer_settings --data ../shared/data --cache out/tracking/detections
 
@@ -21,6 +18,7 @@ from benchmarks.tracking.noise import LEVELS
 from benchmarks.tracking.peers import OWN_DEFAULTS, PEERS, available
 from benchmarks.tracking.score import scores
 from benchmarks.tracking.truth import TUNING, kitti_mots
+from benchmarks.tracking.walkers import WALKERS, walkers
 
 SETTINGS: dict[str, dict[str, Any]] = {
     "SORT": {
@@ -42,9 +40,9 @@ GRID: dict[str, dict[str, list[Any]]] = {
         "minimum_iou_threshold": [0.1, 0.3],
     },
     "ByteTrack": {
-        "track_activation_threshold": [0.5, 0.6, 0.7],
+        "track_activation_threshold": [0.6, 0.7],
         "minimum_consecutive_frames": [1, 2],
-        "high_conf_det_threshold": [0.5, 0.6],
+        "high_conf_det_threshold": [0.4, 0.6],
     },
     "Norfair": {
         "min_score": [0.4, 0.6],
@@ -62,10 +60,9 @@ def main() -> None:
     parser.add_argument("--peers", nargs="*", default=list(available()))
     arguments = parser.parse_args()
     middle = LEVELS[1]
-    sequences = {
-        name: detected(functools.partial(kitti_mots, arguments.data, name), name, middle, 0, arguments.cache)
-        for name in TUNING
-    }
+    truths = {name: functools.partial(kitti_mots, arguments.data, name) for name in TUNING}
+    truths |= {name: functools.partial(walkers, name) for name in WALKERS}
+    sequences = {name: detected(read, name, middle, 0, arguments.cache) for name, read in truths.items()}
     for name in arguments.peers:
         rows = []
         for values in [{}, *_combinations(GRID[name])]:

@@ -25,7 +25,7 @@ def write_report(out: Path) -> None:
     if not results:
         return
     values = _collected(results)
-    splits = sorted({result["split"] for result in results}, key=["tuning", "report", "mot15_tud"].index)
+    splits = sorted({result["split"] for result in results}, key=["tuning", "walkers", "report", "mot15_tud"].index)
     text = [f"{os.cpu_count()} cores, {_processor()}, Python {platform.python_version()}", ""]
     for split in splits:
         text += _verdict(values, split)

@@ -53,7 +53,7 @@ def kitti_mots(data: Path, name: str) -> Truth:
     numbers = read_seqmap(folder / "fulltrain.seqmap")[name]
     by_frame = sequence.by_frame()
     size = sequence.objects[0].size
-    frames = [_frame([entry for entry in by_frame.get(n, []) if entry.class_id in CLASS_IDS]) for n in numbers]
+    frames = [truth_frame([entry for entry in by_frame.get(n, []) if entry.class_id in CLASS_IDS]) for n in numbers]
     return Truth(name, frames, size, 10.0, sequence)
 
 
@@ -77,7 +77,8 @@ def mot15(data: Path, name: str) -> Truth:
     return Truth(name, frames, (480, 640), 25.0, None)
 
 
-def _frame(objects: list[MotsObject]) -> TruthFrame:
+def truth_frame(objects: list[MotsObject]) -> TruthFrame:
+    """The objects of one frame: cars and pedestrians."""
     count = len(objects)
     boxes = np.zeros((count, 4), np.float32)
     masks = np.zeros((count, GRID, GRID), np.float32)

@@ -141,17 +141,11 @@ def test_masks_decide_where_boxes_cannot():
         box = [50.0, 20.0, 90.0, 60.0]
         return detections([box, box], scores=[0.9, 0.9]), ids
 
-    tracker = Tracker(full(mask_weight=1.0, duplicate_overlap=1.0))
+    tracker = Tracker(full(mask_weight=1.0))
     first, ids = frame(False)
     assert tracker.update(first, 0, ids).tolist() == [1, 2]
     second, ids = frame(True)
     assert tracker.update(second, 10**8, ids).tolist() == [2, 1]
-
-
-def test_a_part_of_an_object_begins_no_track():
-    story = [detections([at(50, side=40)]), detections([at(50, side=40), at(60, side=20)])]
-    assert run(Tracker(full(duplicate_overlap=0.8)), story) == [[1], [1, 0]]
-    assert run(Tracker(full(duplicate_overlap=1.0)), story) == [[1], [1, 2]]
 
 
 def row_of_cars(shift: float) -> Instances:
@@ -245,7 +239,7 @@ def test_the_image_size_may_change():
 def test_two_thousand_objects():
     rng = np.random.default_rng(0)
     corners = rng.uniform(0, [4000, 2000], (2000, 2))
-    tracker = Tracker(full(duplicate_overlap=1.0))
+    tracker = Tracker(full())
     for k in range(3):
         boxes = np.concatenate([corners + k, corners + k + 25], axis=1)
         found = detections(boxes.tolist(), classes=[0] * 2000, size=(2100, 4100))
@@ -283,7 +277,7 @@ def test_no_id_left():
     [
         ({"lost_s": -1.0}, "lost_s: expected 0 to 60, got -1"),
         ({"size_gate": 0.5}, "size_gate: expected 1 to 1000, got 0.5"),
-        ({"box_weight": 0.0}, "box_weight: expected 0.01 to 100, got 0.0"),
+        ({"uncertainty_margin": 11.0}, "uncertainty_margin: expected 0 to 10, got 11"),
     ],
 )
 def test_settings_are_checked(values, text):

@@ -14,20 +14,21 @@ def test_centred_and_corners_are_inverse():
 
 
 def test_one_coordinate_equals_the_matrix_form():
-    # x alone: F = [[1, dt], [0, 1]], white acceleration noise q, measurement noise r.
-    width, seconds, acceleration, noise, speed = 30.0, 0.13, 1.7, 0.06, 2.5
-    boxes = np.array([[100.0, 50.0, 100.0 + width, 90.0]])
+    # x alone: F = [[1, dt], [0, 1]], white acceleration noise q, measurement noise r. Motion in x is measured by the
+    # root of width and height, 40 px.
+    width, height, stride, seconds, acceleration, noise, speed = 32.0, 50.0, 40.0, 0.13, 1.7, 0.06, 2.5
+    boxes = np.array([[100.0, 50.0, 100.0 + width, 50.0 + height]])
     state = kalman.started(kalman.centred(boxes), np.array([12.0, 0, 0, 0]), noise, speed)
-    mean, covariance = np.array([115.0, 12.0]), np.diag([(noise * width) ** 2, (speed * width) ** 2])
+    mean, covariance = np.array([116.0, 12.0]), np.diag([(noise * width) ** 2, (speed * stride) ** 2])
     for measured in (117.0, 121.5, 123.0):
         step = np.array([[1.0, seconds], [0.0, 1.0]])
-        added = np.array([[seconds**3 / 3, seconds**2 / 2], [seconds**2 / 2, seconds]]) * (acceleration * width) ** 2
+        added = np.array([[seconds**3 / 3, seconds**2 / 2], [seconds**2 / 2, seconds]]) * (acceleration * stride) ** 2
         mean, covariance = step @ mean, step @ covariance @ step.T + added
-        state = kalman.predicted(state, seconds, acceleration, np.ones(1))
+        state = kalman.predicted(state, seconds, acceleration, np.ones(1), 1.0)
         gain = covariance[:, 0] / (covariance[0, 0] + (noise * width) ** 2)
         mean = mean + gain * (measured - mean[0])
         covariance = covariance - np.outer(gain, covariance[0])
-        seen = np.array([[measured, 70.0, width, 40.0]])
+        seen = np.array([[measured, 75.0, width, height]])
         state = kalman.corrected(state, seen, np.array([noise]))
         assert state.position[0, 0] == pytest.approx(mean[0])
         assert state.velocity[0, 0] == pytest.approx(mean[1])
@@ -36,9 +37,21 @@ def test_one_coordinate_equals_the_matrix_form():
 
 def test_unseen_tracks_slow_down():
     state = kalman.Motion(np.array([[0.0, 0, 10, 10]]), np.array([[40.0, 0, 0, 0]]), np.ones((3, 1, 4)))
-    state = kalman.predicted(state, 0.5, 1.0, np.array([0.5]))
+    state = kalman.predicted(state, 0.5, 1.0, np.array([0.5]), 1.0)
     assert state.velocity[0, 0] == pytest.approx(20.0)
     assert state.position[0, 0] == pytest.approx(0.5 * 30.0)  # the mean of 40 and 20
+
+
+def test_growth_fades_also_while_a_track_is_seen():
+    state = kalman.Motion(np.array([[0.0, 0, 10, 20]]), np.array([[40.0, 0, 8, 6]]), np.ones((3, 1, 4)))
+    state = kalman.predicted(state, 0.5, 1.0, np.ones(1), 0.5)
+    assert state.velocity[0] == pytest.approx([40.0, 0.0, 4.0, 3.0])
+    assert state.position[0] == pytest.approx([20.0, 0.0, 10 + 0.5 * 6, 20 + 0.5 * 4.5])
+
+
+def test_sizes_are_surer_than_places():
+    state = kalman.started(np.array([[0.0, 0, 16, 25]]), np.zeros(4), 0.1, 2.0)
+    assert np.sqrt(state.spread[2, 0]) == pytest.approx([2 * 20, 2 * 25, 2 * 0.3 * 16, 2 * 0.3 * 25])
 
 
 def test_camera_motion_moves_centres_and_turns_velocities():
@@ -68,13 +81,13 @@ def row(shift: float = 0.0) -> np.ndarray:
 
 def test_a_common_shift_is_found_and_a_single_mover_is_not_one():
     same = np.zeros(5, np.int32)
-    assert common_shift(row(), same, row(38), same, 1242, 0.1, 1.2) == pytest.approx([38.0, 0.0], abs=1.0)
-    assert common_shift(row(), same, row(2), same, 1242, 0.1, 1.2).tolist() == [0.0, 0.0]
+    assert common_shift(row(), same, row(38), same, 1242) == pytest.approx([38.0, 0.0], abs=1.0)
+    assert common_shift(row(), same, row(2), same, 1242).tolist() == [0.0, 0.0]
     one = row()
     one[2] += 38
-    assert common_shift(row(), same, one, same, 1242, 0.1, 1.2).tolist() == [0.0, 0.0]
-    assert common_shift(row(), same, row(300), same, 1242, 0.1, 1.2).tolist() == [0.0, 0.0]  # farther than allowed
-    assert common_shift(row()[:2], same[:2], row(38), same, 1242, 0.1, 1.2).tolist() == [0.0, 0.0]  # too few
+    assert common_shift(row(), same, one, same, 1242).tolist() == [0.0, 0.0]
+    assert common_shift(row(), same, row(300), same, 1242).tolist() == [0.0, 0.0]  # farther than allowed
+    assert common_shift(row()[:2], same[:2], row(38), same, 1242).tolist() == [0.0, 0.0]  # too few
 
 
 def test_shared_velocity():

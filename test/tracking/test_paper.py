@@ -1,6 +1,8 @@
 """The tracker: life stories frame by frame, the assignment against brute force, and properties."""
 
+import importlib.util
 import itertools
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,37 +16,12 @@ from wsperception.tracking.assignment import assign
 from wsperception.tracking.paper import NO_TRACKS, Tracks, similarity
 from wsperception.types import Instances
 
-SIZE = (100, 300)
-EAST, NORTH, WEST = [1.0, 0.0], [0.0, 1.0], [-1.0, 0.0]
-
-
-def detections(
-    boxes: list[list[float]],
-    embeddings: list[list[float]] | None = None,
-    scores: list[float] | None = None,
-    classes: list[int] | None = None,
-    size: tuple[int, int] = SIZE,
-) -> Instances:
-    """Detections of class 0, score 0.95 and embedding EAST unless said otherwise."""
-    count = len(boxes)
-    made = np.array(boxes, np.float32).reshape(count, 4)
-    return Instances(
-        made,
-        made,
-        np.ones((count, 2, 2), np.float32),
-        np.array(scores if scores is not None else [0.95] * count, np.float32),
-        np.array(classes if classes is not None else [0] * count, np.int32),
-        np.array(embeddings if embeddings is not None else [EAST] * count, np.float32).reshape(count, 2),
-        size,
-    )
-
-
-def at(x: float, y: float = 0.0, side: float = 20.0) -> list[float]:
-    """A square box."""
-    return [x, y, x + side, y + side]
-
-
-NOTHING = detections([])
+_spec = importlib.util.spec_from_file_location("stories", Path(__file__).with_name("stories.py"))
+assert _spec is not None and _spec.loader is not None
+stories = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(stories)
+EAST, NORTH, WEST, NOTHING, SIZE = stories.EAST, stories.NORTH, stories.WEST, stories.NOTHING, stories.SIZE
+at, detections = stories.at, stories.detections
 
 
 def run(tracker: Tracker, frames: list[Instances], start_ns: int = 0) -> list[list[int]]:

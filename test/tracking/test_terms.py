@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from wsperception.geometry import box_iou
 from wsperception.tracking import terms
 from wsperception.tracking.motion import Motion, centred, started
 
@@ -10,17 +11,28 @@ A = np.array([[0, 0, 20, 10]], np.float32)
 
 
 def test_widened_iou_by_hand():
-    # [0, 20) and [25, 45) do not touch. Widened by a quarter: [-5, 25) and [20, 50): 5 of 55; height 15 in both.
+    # [0, 20) and [25, 45) do not touch. Widened sideways by a quarter: [-5, 25) and [20, 50): 5 of 55; height 10.
     b = A + np.array([25, 0, 25, 0], np.float32)
-    assert terms.widened_iou(A, b, 0.0)[0, 0] == 0.0
-    assert terms.widened_iou(A, b, 0.25)[0, 0] == pytest.approx(5 / 55)
+    assert terms.widened_iou(A, b, np.array([[0.0, 0.0]]))[0, 0] == 0.0
+    assert terms.widened_iou(A, b, np.array([[0.25, 0.0]]))[0, 0] == pytest.approx(5 / 55)
+    # 4 px lower as well, widened downward by a tenth: [-1, 11) and [3, 15): 8 common; 30 x 12 each.
+    lower = b + np.array([0, 4, 0, 4], np.float32)
+    assert terms.widened_iou(A, lower, np.array([[0.25, 0.1]]))[0, 0] == pytest.approx(40 / (2 * 360 - 40))
 
 
-def test_motion_agreement_by_hand():
-    # Spread 9 and noise (0.1 * 20)^2 = 4 in x: variance 13. 6 px beside it: d = 36 / 13, exp(-d / 8).
+def test_widened_iou_without_a_margin_is_the_iou():
+    rng = np.random.default_rng(0)
+    corners = rng.uniform(0, 50, (2, 9, 2)).astype(np.float32)
+    one, other = np.concatenate([corners, corners + rng.uniform(1, 40, (2, 9, 2)).astype(np.float32)], axis=2)
+    assert terms.widened_iou(one, other, np.zeros((9, 2))) == pytest.approx(box_iou(one, other), abs=1e-6)
+
+
+def test_margins_by_hand():
+    # Standard deviation 3 of width 20 and of height 10: 0.15 and 0.3 sides, twice that with two deviations; 1 at most.
     motion = Motion(centred(A), np.zeros((1, 4)), np.full((3, 1, 4), 9.0))
-    found = centred(A) + np.array([[6.0, 0, 0, 0]])
-    assert terms.motion_agreement(motion, A, found, 0.1)[0, 0] == pytest.approx(np.exp(-36 / 13 / 8))
+    assert terms.margins(motion, 2.0) == pytest.approx(np.array([[0.3, 0.6]]))
+    assert terms.margins(motion, 5.0) == pytest.approx(np.array([[0.75, 1.0]]))
+    assert terms.margins(motion, 0.0).tolist() == [[0.0, 0.0]]
 
 
 def test_mask_overlap_by_hand():
@@ -47,7 +59,8 @@ def test_silhouettes_outside_of_the_image_are_empty():
 def test_likeness_takes_the_best_of_the_gallery():
     gallery = np.array([[[1, 0], [0, 1], [0, 0]], [[-1, 0], [0, 0], [0, 0]]], np.float32)
     found = np.array([[0.6, 0.8], [1, 0]], np.float32)
-    assert terms.likeness(gallery, found) == pytest.approx(np.array([[0.8, 1.0], [0.0, 0.0]]))
+    assert terms.likeness(gallery, found) == pytest.approx(np.array([0.8, 0.0]))
+    assert terms.likeness(gallery, found[::-1]) == pytest.approx(np.array([1.0, 0.0]))  # (-0.6 counts as 0)
 
 
 def test_same_size_by_hand():
@@ -60,15 +73,10 @@ def test_combined_is_a_weighted_mean():
     assert terms.combined([(3.0, one), (1.0, half), (0.0, half * 0)])[0, 0] == pytest.approx(0.875)
 
 
-def test_contained_by_hand():
-    small = np.array([[15, 0, 25, 10]], np.float32)
-    assert terms.contained(small, A)[0, 0] == pytest.approx(0.5)
-    assert terms.contained(A, small)[0, 0] == pytest.approx(0.25)
-
-
 def test_no_track_or_no_detection():
     nobody = np.zeros((0, 4), np.float32)
     motion = started(centred(nobody), np.zeros(4), 0.1, 1.0)
-    assert terms.motion_agreement(motion, nobody, centred(A), 0.1).shape == (0, 1)
-    assert terms.widened_iou(A, nobody, 0.1).shape == (1, 0)
+    assert terms.widened_iou(nobody, A, terms.margins(motion, 1.0)).shape == (0, 1)
+    assert terms.widened_iou(A, nobody, np.zeros((1, 2))).shape == (1, 0)
+    assert terms.likeness(np.zeros((0, 3, 2), np.float32), np.zeros((0, 2), np.float32)).shape == (0,)
     assert terms.same_size(nobody, A, 2.0).shape == (0, 1)

@@ -17,6 +17,10 @@ FITTING = 0.65
 """Overlap from which a track counts as being where it was expected."""
 FEWEST = 3
 """Objects that must agree on a shift."""
+FARTHEST = 0.1
+"""Greatest shift considered, as share of the image's width; sideways only."""
+ADVANTAGE = 1.2
+"""A shift needs this many times the overlap that no shift gives."""
 
 
 def common_shift(
@@ -25,8 +29,6 @@ def common_shift(
     boxes: np.ndarray,
     found_classes: np.ndarray,
     image_width: int,
-    farthest: float,
-    advantage: float,
 ) -> np.ndarray:
     """(2,) float64 pixels by which the tracks' predictions have to be moved; zeros where nothing speaks for a shift.
 
@@ -34,11 +36,9 @@ def common_shift(
     classes        (T,) class ids
     boxes          (N, 4) detections
     found_classes  (N,) class ids
-    farthest       greatest shift considered, as share of the image's width; sideways only
-    advantage      a shift needs this many times the overlap that no shift gives
 
     The shift found is the one with most votes; it counts only where it raises the overlap of boxes, summed over the
-    tracks, by `advantage`, and at least FEWEST tracks overlap better. Where half of the tracks fit as they are, none is
+    tracks, by ADVANTAGE, and at least FEWEST tracks overlap better. Where half of the tracks fit as they are, none is
     looked for.
     """
     nothing = np.zeros(2)
@@ -50,7 +50,7 @@ def common_shift(
         return nothing  # most are where they were expected: the usual frame, and nothing more is computed
     gaps, weights = _votes(places, classes, boxes, found_classes)
     width = BIN * image_width / REFERENCE_WIDTH
-    reach = int(np.ceil(farthest * image_width / width))
+    reach = int(np.ceil(FARTHEST * image_width / width))
     bins = np.rint(gaps[..., 0] / width).astype(np.int64)
     inside = (np.abs(bins) <= reach) & (weights > 0)
     if not inside.any():
@@ -63,7 +63,7 @@ def common_shift(
         return nothing
     shift = np.median(gaps[near], axis=0)
     shifted = _best_overlap(places + np.tile(shift, 2), boxes, same)
-    better = (shifted > still).sum() >= FEWEST and shifted.sum() > advantage * still.sum()
+    better = (shifted > still).sum() >= FEWEST and shifted.sum() > ADVANTAGE * still.sum()
     return shift if better else nothing
 
 

@@ -19,21 +19,22 @@ from wsperception.types import Instances
 
 NO_LABELS = np.zeros((0, 0), np.uint16)
 """Stands for a label map where there is none."""
+SETTLED_S = 0.25
+"""A track knows its speed when it has been seen for this long."""
 
 
 @dataclass(frozen=True, eq=False)
 class Found:
     """The detections of a frame as the association needs them, N of them, in an order of their own.
 
-    scores, class_ids, boxes, embeddings as in Instances; positions (N, 4) float64 centred; shapes (N, CELLS, CELLS)
-    bool; label_map (H, W) with `row_of` (N,): the number in the map that stands for each detection.
+    scores, class_ids, boxes, embeddings as in Instances; shapes (N, CELLS, CELLS) bool. label_map (H, W), all_boxes and
+    all_shapes keep the order of the frame, `order` (N,) leads from here to there.
     """
 
     scores: np.ndarray
     class_ids: np.ndarray
     boxes: np.ndarray
     embeddings: np.ndarray
-    positions: np.ndarray
     shapes: np.ndarray
     label_map: np.ndarray
     all_boxes: np.ndarray
@@ -58,10 +59,10 @@ def follow(
     full = settings.full
     seconds = (stamp_ns - tracks.stamp_ns) / 1e9
     tracks = _aged(tracks, stamp_ns, full, instances.image_size)
-    found = _found(instances, label_map)
+    found = _found(instances, label_map if full.mask_weight > 0 else NO_LABELS)
     if full.common_motion and len(tracks):
         tracks = _turned(tracks, found, seconds, settings)
-    partner = _associate(tracks, found, stamp_ns, settings)  # (N,) track row, -1 = none
+    partner = _associate(tracks, found, stamp_ns, seconds, settings)  # (N,) track row, -1 = none
     seen, rows = partner[partner >= 0], np.flatnonzero(partner >= 0)
     tracks = _seen(tracks, seen, found, rows, stamp_ns, full)
     new = _births(found, partner, settings)
@@ -83,7 +84,8 @@ def _aged(tracks: FullTracks, stamp_ns: int, full: FullSettings, image_size: tup
     seconds = (stamp_ns - tracks.stamp_ns) / 1e9
     carried = tracks.last_ns < tracks.stamp_ns
     slowdown = np.where(carried, np.exp(-seconds / full.slowdown_s), 1.0)
-    motion = kalman.predicted(tracks.motion, seconds, full.acceleration_noise, slowdown)
+    size_slowdown = float(np.exp(-seconds / full.size_slowdown_s))
+    motion = kalman.predicted(tracks.motion, seconds, full.acceleration_noise, slowdown, size_slowdown)
     return dataclasses.replace(tracks, motion=motion, stamp_ns=stamp_ns)
 
 
@@ -98,8 +100,6 @@ def _turned(tracks: FullTracks, found: Found, seconds: float, settings: TrackerS
         found.boxes[strong],
         found.class_ids[strong],
         found.image_size[1],
-        full.common_motion_reach,
-        full.common_motion_advantage,
     )
     if not shift.any():
         return tracks
@@ -119,7 +119,6 @@ def _found(instances: Instances, label_map: np.ndarray) -> Found:
         instances.class_ids[order],
         boxes[order],
         instances.embeddings[order],
-        kalman.centred(boxes[order]),
         shapes[order],
         label_map,
         boxes,
@@ -129,7 +128,9 @@ def _found(instances: Instances, label_map: np.ndarray) -> Found:
     )
 
 
-def _associate(tracks: FullTracks, found: Found, stamp_ns: int, settings: TrackerSettings) -> np.ndarray:
+def _associate(
+    tracks: FullTracks, found: Found, stamp_ns: int, seconds: float, settings: TrackerSettings
+) -> np.ndarray:
     """Row of the track (N,) int that each detection goes on with, -1 = none."""
     full = settings.full
     partner = np.full(len(found.scores), -1)
@@ -138,51 +139,52 @@ def _associate(tracks: FullTracks, found: Found, stamp_ns: int, settings: Tracke
     unseen_s = (stamp_ns - tracks.last_ns) / 1e9
     strong = found.scores >= settings.min_score
     weak = (found.scores >= full.low_score) & ~strong
-    places = clip_boxes(kalman.corners(tracks.motion.position), found.image_size)
-    allowed = tracks.class_ids[:, None] == found.class_ids[None, :]
-    allowed &= terms.same_size(places, found.boxes, full.size_gate)
-    sim = similarity(tracks, places, found, full) * allowed
-    free = unseen_s <= full.lost_s
-    _match(sim, np.flatnonzero(free), np.flatnonzero(strong), full.min_similarity, partner)
-    if full.wide_margin > 0:
-        free = ~np.isin(np.arange(len(tracks)), partner) & (unseen_s <= full.low_lost_s)
-        lines, columns = np.flatnonzero(free), np.flatnonzero(strong & (partner < 0))
-        if len(lines) and len(columns):
-            wide = np.zeros_like(sim)
-            pairs = np.ix_(lines, columns)
-            wide[pairs] = terms.widened_iou(places[lines], found.boxes[columns], full.wide_margin) * allowed[pairs]
-            _match(wide, lines, columns, full.wide_min_similarity, partner)
+    sim = similarity(tracks, found, seconds, full)
+    _match(sim, unseen_s <= full.lost_s, strong, full.min_similarity, partner)
     if weak.any():
-        free = ~np.isin(np.arange(len(tracks)), partner) & (unseen_s <= full.low_lost_s)
-        _match(sim, np.flatnonzero(free), np.flatnonzero(weak), full.low_min_similarity, partner)
+        _match(sim, _free(tracks, partner) & (unseen_s <= full.low_lost_s), weak, full.min_similarity, partner)
     if tracks.gallery.informative and full.refind_s > 0:
-        free = ~np.isin(np.arange(len(tracks)), partner) & (tracks.ids > 0) & (unseen_s <= full.refind_s)
-        left = np.flatnonzero(strong & (partner < 0))
-        _find_again(tracks, np.flatnonzero(free), found, left, full, partner)
+        free = _free(tracks, partner) & (tracks.ids > 0) & (unseen_s <= full.refind_s)
+        _find_again(tracks, np.flatnonzero(free), found, np.flatnonzero(strong & (partner < 0)), full, partner)
     return partner
 
 
-def similarity(tracks: FullTracks, places: np.ndarray, found: Found, full: FullSettings) -> np.ndarray:
-    """(T, N) float32 in [0, 1]: the weighted mean of the terms that have something to say."""
-    touching = terms.widened_iou(places, found.boxes, full.box_margin)
-    parts = [(full.box_weight, touching)]
-    if full.motion_weight > 0:
-        agreement = terms.motion_agreement(tracks.motion, places, found.positions, full.measurement_noise)
-        parts.append((full.motion_weight, agreement))
-    if full.mask_weight > 0 and found.label_map.size:
+def similarity(tracks: FullTracks, found: Found, seconds: float, full: FullSettings) -> np.ndarray:
+    """(T, N) float32 in [0, 1]: the weighted mean of the terms that have something to say; 0 where none may match.
+
+    No overlap of boxes, no pair: the other terms only rank. A track that was missing in
+    the frame before, `seconds` ago, already counts less, down to nothing after lost_s.
+    """
+    places = clip_boxes(kalman.corners(tracks.motion.position), found.image_size)
+    margin = terms.margins(tracks.motion, full.uncertainty_margin)
+    touching = terms.widened_iou(places, found.boxes, margin)
+    touching *= tracks.class_ids[:, None] == found.class_ids[None, :]
+    touching *= terms.same_size(places, found.boxes, full.size_gate)
+    lines, columns = np.nonzero(touching)
+    parts = [(1.0, touching[lines, columns])]
+    if found.label_map.size:
         overlap = terms.mask_overlap(tracks.shapes, places, found.label_map, found.all_shapes, found.all_boxes)
-        parts.append((full.mask_weight, overlap[:, found.order]))
+        parts.append((full.mask_weight, overlap[lines, found.order[columns]]))
     if full.appearance_weight > 0 and tracks.gallery.informative:
-        parts.append((full.appearance_weight, terms.likeness(tracks.gallery.embeddings, found.embeddings)))
-    # No overlap of boxes, no pair: the other terms only rank.
-    return terms.combined(parts) * (touching > 0)
+        alike = terms.likeness(tracks.gallery.embeddings[lines], found.embeddings[columns])
+        parts.append((full.appearance_weight, alike))
+    absent_s = (tracks.stamp_ns - tracks.last_ns) / 1e9 - seconds
+    fresh = np.clip(1.0 - absent_s / max(full.lost_s, 1e-3), 0.0, 1.0).astype(np.float32)
+    touching[lines, columns] = terms.combined(parts) * fresh[lines]
+    return touching
 
 
-def _match(sim: np.ndarray, lines: np.ndarray, columns: np.ndarray, limit: float, partner: np.ndarray) -> None:
-    """Writes the best matching of track rows `lines` and detections `columns` into `partner`."""
-    if len(lines) and len(columns):
-        chosen, partners = assign(sim[np.ix_(lines, columns)], limit)
-        partner[columns[partners]] = lines[chosen]
+def _free(tracks: FullTracks, partner: np.ndarray) -> np.ndarray:
+    """(T,) bool: tracks that have no partner yet."""
+    free = np.ones(len(tracks), bool)
+    free[partner[partner >= 0]] = False
+    return free
+
+
+def _match(sim: np.ndarray, tracks: np.ndarray, detections: np.ndarray, limit: float, partner: np.ndarray) -> None:
+    """Writes the best matching of the `tracks` (T,) bool and `detections` (N,) bool into `partner`."""
+    chosen, partners = assign(sim * (tracks[:, None] & detections[None, :]), limit)
+    partner[partners] = chosen
 
 
 def _find_again(
@@ -191,8 +193,10 @@ def _find_again(
     """Writes pairs of lost tracks and detections that look alike, and like nobody else, into `partner`."""
     if not (len(lines) and len(columns)):
         return
-    cosine = terms.likeness(tracks.gallery.embeddings[lines], found.embeddings[columns])
-    cosine = cosine * (tracks.class_ids[lines][:, None] == found.class_ids[columns][None, :])
+    kept, alike = tracks.gallery.embeddings[lines], found.embeddings[columns]
+    pairs = np.repeat(np.arange(len(lines)), len(columns)), np.tile(np.arange(len(columns)), len(lines))
+    cosine = terms.likeness(kept[pairs[0]], alike[pairs[1]]).reshape(len(lines), len(columns))
+    cosine *= tracks.class_ids[lines][:, None] == found.class_ids[columns][None, :]
     best = cosine.argmax(axis=1)
     rows = np.arange(len(lines))
     value = cosine[rows, best]
@@ -200,8 +204,8 @@ def _find_again(
     rivals[rows, best] = 0.0
     margin = value - np.maximum(rivals.max(axis=1), rivals[:, best].max(axis=0))
     mutual = cosine.argmax(axis=0)[best] == rows
-    kept = mutual & (value >= full.refind_min_cosine) & (margin >= full.refind_margin)
-    partner[columns[best[kept]]] = lines[kept]
+    sure = mutual & (value >= full.refind_min_cosine) & (margin >= full.refind_margin)
+    partner[columns[best[sure]]] = lines[sure]
 
 
 def _seen(
@@ -210,7 +214,7 @@ def _seen(
     """The tracks after those at `seen` were seen as the detections at `rows`."""
     if len(seen) == 0:
         return tracks
-    noise = np.full(len(seen), full.measurement_noise)
+    noise = full.measurement_noise * (1.0 + full.score_noise * (1.0 - found.scores[rows]))
     before = tracks.motion.select(seen)
     boxes = kalman.completed(found.boxes[rows], kalman.corners(before.position), found.image_size)
     part = kalman.corrected(before, kalman.centred(boxes), noise)
@@ -227,14 +231,7 @@ def _seen(
 
 def _births(found: Found, partner: np.ndarray, settings: TrackerSettings) -> np.ndarray:
     """Detections that begin a track."""
-    full = settings.full
-    new = np.flatnonzero((partner < 0) & (found.scores >= max(settings.min_score, full.birth_score)))
-    taken = np.flatnonzero(partner >= 0)
-    if full.duplicate_overlap < 1.0 and len(new) and len(taken):
-        inside = terms.contained(found.boxes[new], found.boxes[taken])
-        inside = inside * (found.class_ids[new][:, None] == found.class_ids[taken][None, :])
-        new = new[inside.max(axis=1) < full.duplicate_overlap]
-    return new
+    return np.flatnonzero((partner < 0) & (found.scores >= max(settings.min_score, settings.full.birth_score)))
 
 
 def _born(found: Found, new: np.ndarray, stamp_ns: int, full: FullSettings, velocity: np.ndarray) -> FullTracks:
@@ -242,7 +239,7 @@ def _born(found: Found, new: np.ndarray, stamp_ns: int, full: FullSettings, velo
     return FullTracks(
         np.zeros(len(new), np.int32),
         found.class_ids[new],
-        kalman.started(found.positions[new], velocity, full.measurement_noise, full.initial_speed),
+        kalman.started(kalman.centred(found.boxes[new]), velocity, full.measurement_noise, full.initial_speed),
         stamps,
         stamps,
         found.shapes[new],
@@ -253,7 +250,7 @@ def _born(found: Found, new: np.ndarray, stamp_ns: int, full: FullSettings, velo
 
 def _shared_velocity(tracks: FullTracks, full: FullSettings) -> np.ndarray:
     """(4,) what new tracks are believed to move like."""
-    known = (tracks.last_ns == tracks.stamp_ns) & (tracks.last_ns - tracks.first_ns >= full.settled_s * 1e9)
+    known = (tracks.last_ns == tracks.stamp_ns) & (tracks.last_ns - tracks.first_ns >= SETTLED_S * 1e9)
     return shared_velocity(tracks.motion, known) if full.common_motion else np.zeros(4)
 
 

@@ -2,7 +2,8 @@
 
 A box is centre x, centre y, width, height: four coordinates that are filtered independently of each other, so the
 covariance of position and velocity is three numbers per coordinate and no matrix is ever inverted. All noise is
-relative to the side of the box (width for x, height for y), so that near and far objects behave alike.
+relative to the side of the box (width for x, height for y), so that near and far objects behave alike; only how an
+object moves sideways goes by the root of width and height, because people are thin and walk no slower for it.
 """
 
 from dataclasses import dataclass
@@ -12,6 +13,8 @@ import numpy as np
 SIDE_OF = np.array([2, 3, 2, 3])
 """The side that measures each coordinate."""
 MIN_SIDE = 1.0
+SIZE_SHARE = 0.3
+"""Sizes change by this share of what places do."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,33 +55,31 @@ def corners(position: np.ndarray) -> np.ndarray:
 def started(positions: np.ndarray, velocity: np.ndarray, measurement_noise: float, initial_speed: float) -> Motion:
     """Tracks seen once, at `positions` (N, 4) centred, `velocity` (4,) uncertain by `initial_speed` sides per s."""
     side = positions[:, SIDE_OF]
-    speed = np.full_like(side, initial_speed)
-    speed[:, 2:] *= 0.5  # sizes change less than places
-    spread = np.stack([(measurement_noise * side) ** 2, np.zeros_like(side), (speed * side) ** 2])
+    speed = initial_speed * _strides(positions)
+    spread = np.stack([(measurement_noise * side) ** 2, np.zeros_like(side), speed**2])
     return Motion(positions.astype(np.float64), np.tile(velocity, (len(side), 1)), spread)
 
 
-def predicted(motion: Motion, seconds: float, acceleration_noise: float, slowdown: np.ndarray) -> Motion:
+def predicted(
+    motion: Motion, seconds: float, acceleration_noise: float, slowdown: np.ndarray, size_slowdown: float
+) -> Motion:
     """The same tracks `seconds` later.
 
     acceleration_noise  in sides per s^1.5
     slowdown            (T,) share of the velocity that is left afterwards; 1 for a track that was just seen
+    size_slowdown       the share that is left, besides, of the velocity of width and height
     """
-    side = motion.position[:, SIDE_OF]
-    noise = (acceleration_noise * side) ** 2
-    noise[:, 2:] *= 0.25
-    keep = slowdown[:, None]
+    noise = (acceleration_noise * _strides(motion.position)) ** 2
+    keep = slowdown[:, None] * np.array([1.0, 1.0, size_slowdown, size_slowdown])  # (T, 4)
     travel = seconds * (1.0 + keep) / 2.0  # the mean share of the velocity on the way
     pp, pv, vv = motion.spread
+    gained = travel * vv
     position = motion.position + travel * motion.velocity
     np.maximum(position[:, 2:], MIN_SIDE, out=position[:, 2:])
-    spread = np.stack(
-        [
-            pp + 2.0 * travel * pv + travel**2 * vv + noise * (seconds**3 / 3.0),
-            keep * (pv + travel * vv) + noise * (seconds**2 / 2.0),
-            keep**2 * vv + noise * seconds,
-        ]
-    )
+    spread = np.empty_like(motion.spread)
+    spread[0] = pp + travel * (2.0 * pv + gained) + noise * (seconds**3 / 3.0)
+    spread[1] = keep * (pv + gained) + noise * (seconds**2 / 2.0)
+    spread[2] = keep**2 * vv + noise * seconds
     return Motion(position, keep * motion.velocity, spread)
 
 
@@ -151,3 +152,11 @@ def joined(first: Motion, second: Motion) -> Motion:
         np.concatenate([first.velocity, second.velocity]),
         np.concatenate([first.spread, second.spread], axis=1),
     )
+
+
+def _strides(position: np.ndarray) -> np.ndarray:
+    """(T, 4) what the motion of each coordinate is measured by: the side, for x the root of both sides."""
+    strides = position[:, SIDE_OF]
+    strides[:, 0] = np.sqrt(position[:, 2] * position[:, 3])
+    strides[:, 2:] *= SIZE_SHARE
+    return strides

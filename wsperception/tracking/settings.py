@@ -16,79 +16,72 @@ class FullSettings:
         0.1, "Detections from this score up to the tracker's min_score may go on with a track, never begin one",
         low=0.01, high=1.0,
     )  # fmt: skip
-    birth_score: float = setting(0.7, "Lowest score of a detection that begins a track", low=0.0, high=1.0)
+    birth_score: float = setting(0.6, "Lowest score of a detection that begins a track", low=0.0, high=1.0)
     confirm_s: float = setting(
-        0.1, "A track gets its id when it has been seen for this long; 0: at once", unit="s", low=0.0, high=10.0
+        0.15, "A track gets its id when it has been seen for this long; 0: at once", unit="s", low=0.0, high=10.0
     )
     confirm_score: float = setting(
-        1.0, "A track gets its id at once when it is seen with this score or more", low=0.0, high=1.0
+        0.85, "A track gets its id at once when it is seen with this score or more", low=0.0, high=1.0
     )
     tentative_s: float = setting(
         0.25, "A track without an id ends when it is not seen for longer than this", unit="s", low=0.0, high=10.0
     )
     lost_s: float = setting(
-        1.0, "A track is carried by its motion for this long after it was last seen", unit="s", low=0.0, high=60.0
+        1.2, "A track is carried by its motion for this long after it was last seen", unit="s", low=0.0, high=60.0
     )
     refind_s: float = setting(
         3.0, "A track may be found again by appearance alone for this long after it was last seen",
         unit="s", low=0.0, high=600.0,
     )  # fmt: skip
     low_lost_s: float = setting(
-        0.5, "Low-score detections go on with tracks that were seen in the last so many seconds",
+        0.9, "Low-score detections go on with tracks that were seen in the last so many seconds",
         unit="s", low=0.0, high=60.0,
     )  # fmt: skip
-    box_weight: float = setting(1.0, "Weight of the overlap of boxes in the similarity", low=0.01, high=100.0)
-    motion_weight: float = setting(0.0, "Weight of the motion model's agreement", low=0.0, high=100.0)
-    mask_weight: float = setting(0.6, "Weight of the overlap of masks", low=0.0, high=100.0)
-    appearance_weight: float = setting(
-        1.0, "Weight of the likeness of embeddings, where the model gives any", low=0.0, high=100.0
+    mask_weight: float = setting(
+        0.0, "Weight of the overlap of masks, that of boxes is 1; 0: not computed", low=0.0, high=100.0
     )
-    min_similarity: float = setting(0.2, "First pass: pairs with less are not matched", low=0.0, high=1.0)
-    low_min_similarity: float = setting(0.1, "Second pass: pairs with less are not matched", low=0.0, high=1.0)
+    appearance_weight: float = setting(
+        1.0, "Weight of the likeness of embeddings, where the model gives any; that of boxes is 1", low=0.0, high=100.0
+    )
+    min_similarity: float = setting(
+        0.15,
+        "Pairs with less are not matched; the similarity falls to 0 for a track unseen for lost_s",
+        low=0.0,
+        high=1.0,
+    )
     refind_min_cosine: float = setting(
         0.8, "Lowest cosine of embeddings at which a lost track is found again", low=0.0, high=1.0
     )
     refind_margin: float = setting(
         0.1, "Finding again needs a cosine this much better than that of the next candidate", low=0.0, high=1.0
     )
-    box_margin: float = setting(
-        0.1, "Boxes are widened on each side by this share of it before their overlap is taken", low=0.0, high=2.0
+    uncertainty_margin: float = setting(
+        1.0,
+        "Boxes are widened by so many standard deviations of the place predicted before their overlap is taken",
+        low=0.0,
+        high=10.0,
     )
-    wide_margin: float = setting(
-        0.0, "What the first pass left is compared again with boxes widened by this share of their side; 0: not",
-        low=0.0, high=5.0,
-    )  # fmt: skip
-    wide_min_similarity: float = setting(
-        0.3, "Lowest overlap of boxes so widened at which a pair is matched", low=0.0, high=1.0
-    )
-    size_gate: float = setting(4.0, "Areas of track and detection may differ by this factor", low=1.0, high=1000.0)
-    duplicate_overlap: float = setting(
-        1.0, "No track begins where this share of the detection lies in one of a track of its class just seen; 1: off",
-        low=0.0, high=1.0,
-    )  # fmt: skip
+    size_gate: float = setting(5.0, "Areas of track and detection may differ by this factor", low=1.0, high=1000.0)
     measurement_noise: float = setting(
         0.05, "Standard deviation of a detected box, as share of its side", low=1e-3, high=1.0
     )
+    score_noise: float = setting(
+        1.0, "A box detected with score s is 1 + score_noise (1 - s) times as uncertain", low=0.0, high=10.0
+    )
     acceleration_noise: float = setting(
-        1.5, "Spectral density of the acceleration's noise, in sides per s^1.5", low=1e-3, high=100.0
+        1.2, "Spectral density of the acceleration's noise, in sides per s^1.5", low=1e-3, high=100.0
     )
     initial_speed: float = setting(
-        2.0, "Standard deviation of the speed of a new track, in sides per second", unit="1/s", low=1e-3, high=100.0
+        3.0, "Standard deviation of the speed of a new track, in sides per second", unit="1/s", low=1e-3, high=100.0
     )
     slowdown_s: float = setting(
-        1.0, "The speed of an unseen track fades with this time constant", unit="s", low=1e-3, high=1e3
+        3.0, "The speed of an unseen track fades with this time constant", unit="s", low=1e-3, high=1e3
+    )
+    size_slowdown_s: float = setting(
+        0.4, "A track stops growing or shrinking with this time constant, seen or not", unit="s", low=1e-3, high=1e3
     )
     common_motion: bool = setting(
         True, "See a turn of the camera in the detections: what all objects move alike is taken into account"
-    )
-    common_motion_reach: float = setting(
-        0.1, "Greatest common shift from frame to frame, as share of the image's width", low=0.0, high=1.0
-    )
-    common_motion_advantage: float = setting(
-        1.3, "A common shift needs so many times the overlap of boxes that no shift gives", low=1.0, high=100.0
-    )
-    settled_s: float = setting(
-        0.25, "A track knows its speed when it has been seen for this long", unit="s", low=0.0, high=60.0
     )
     gallery_size: int = setting(6, "Embeddings that a track keeps", low=1, high=100)
     gallery_spacing_s: float = setting(0.3, "Time between two embeddings in the gallery", unit="s", low=0.0, high=60.0)

@@ -1,38 +1,50 @@
-"""Terms of the similarity of tracks (T) and detections (N): pure functions, each (T, N) float32 in [0, 1]."""
+"""Terms of the similarity of tracks (T) and detections (N): pure functions, each float32 in [0, 1].
+
+Those of boxes and masks give (T, N); likeness, which costs most, is asked for the P pairs that can matter.
+"""
 
 import numpy as np
 
-from wsperception.geometry import box_areas, box_iou
-from wsperception.tracking.motion import SIDE_OF, Motion, centred
+from wsperception.geometry import box_areas
+from wsperception.tracking.motion import Motion
 
 CELLS = 8
 """Side of a silhouette: a mask on a coarse grid of its box."""
+WIDEST = 1.0
+"""No box is widened by more than this share of its side, however unsure its place."""
 CENTRES = (np.arange(CELLS) + 0.5) / CELLS
 
 
-def widened_iou(a: np.ndarray, b: np.ndarray, margin: float) -> np.ndarray:
-    """IoU of boxes (T, 4) and (N, 4), each widened by `margin` of its side on every side.
+def margins(motion: Motion, deviations: float) -> np.ndarray:
+    """(T, 2) by what share of its width and height a box is widened on each side before it is compared.
 
-    With a margin, boxes that have just lost touch still compare: small and fast objects, low frame rates.
+    So many standard `deviations` of its predicted place, at most WIDEST: the margin grows with the time between frames
+    and with every gap, and shrinks as a track gets to know its speed.
     """
-    return box_iou(_widened(a, margin), _widened(b, margin))
+    unsure = np.sqrt(motion.spread[0, :, :2]) / motion.position[:, 2:]
+    widened: np.ndarray = np.minimum(deviations * unsure, WIDEST)
+    return widened
 
 
-def motion_agreement(motion: Motion, places: np.ndarray, positions: np.ndarray, measurement_noise: float) -> np.ndarray:
-    """How well positions (N, 4), centred, fit the prediction: exp(-d/8), d the squared Mahalanobis distance.
+def widened_iou(places: np.ndarray, boxes: np.ndarray, margin: np.ndarray) -> np.ndarray:
+    """IoU of boxes (T, 4) and (N, 4), both widened by `margin` (T, 2) of their width and height on every side.
 
-    places  (T, 4) the predicted boxes within the image
-
-    d has four degrees of freedom, so the right pair has exp(-1/2) = 0.61 on average.
+    With a margin, boxes that have just lost touch still compare: small and fast objects, low frame rates, gaps.
+    Yang et al., "Hard to Track Objects with Irregular Motions", WACV 2023 (buffered IoU), where the margin is fixed.
     """
-    side = motion.position[:, SIDE_OF]
-    expected = centred(places)
-    scale = 1.0 / (motion.spread[0] + (measurement_noise * side) ** 2)  # (T, 4)
-    distance = np.zeros((len(side), len(positions)))
-    for k in range(4):
-        distance += (expected[:, None, k] - positions[None, :, k]) ** 2 * scale[:, None, k]
-    agreement: np.ndarray = np.exp(-0.125 * distance).astype(np.float32)
-    return agreement
+    sides, extents = places[:, 2:] - places[:, :2], boxes[:, 2:] - boxes[:, :2]
+    grown = (margin * sides).astype(np.float32)
+    low, high = places[:, :2] - grown, places[:, 2:] + grown
+    common = np.ones((len(places), len(boxes)), np.float32)
+    for axis in (0, 1):
+        more = margin[:, axis, None].astype(np.float32) * extents[None, :, axis]  # (T, N)
+        end = np.minimum(high[:, axis, None], boxes[None, :, 2 + axis] + more)
+        start = np.maximum(low[:, axis, None], boxes[None, :, axis] - more)
+        common *= np.maximum(end - start, 0.0)
+    growth = ((1.0 + 2.0 * margin[:, 0]) * (1.0 + 2.0 * margin[:, 1])).astype(np.float32)
+    areas = growth[:, None] * (box_areas(places)[:, None] + box_areas(boxes)[None, :])
+    iou: np.ndarray = common / np.maximum(areas - common, 1e-6)
+    return np.minimum(iou, 1.0, out=iou)
 
 
 def silhouettes(label_map: np.ndarray, boxes: np.ndarray) -> np.ndarray:
@@ -72,16 +84,14 @@ def mask_overlap(
 
 
 def likeness(gallery: np.ndarray, embeddings: np.ndarray) -> np.ndarray:
-    """Greatest cosine of each detection's embedding (N, D) with those a track keeps (T, K, D); below 0 counts as 0.
+    """(P,) greatest cosine of each embedding (P, D) with those its track keeps (P, K, D); below 0 counts as 0.
 
     Unused places of the gallery are zeros. Embeddings of length 1 are all alike and say nothing: ask before.
     """
-    tracks, kept, _ = gallery.shape
-    cosine = np.zeros((tracks, len(embeddings)), np.float32)
-    for k in range(kept):
-        # Not `@`: BLAS would start threads, which wait for each other on a busy machine.
-        np.maximum(cosine, np.einsum("td,nd->tn", gallery[:, k], embeddings), out=cosine)
-    return np.minimum(cosine, 1.0)
+    # Not `@`: BLAS would start threads, which wait for each other on a busy machine.
+    cosine = np.einsum("pkd,pd->pk", gallery, embeddings)
+    greatest: np.ndarray = np.clip(cosine.max(axis=1), 0.0, 1.0)
+    return greatest
 
 
 def same_size(places: np.ndarray, boxes: np.ndarray, factor: float) -> np.ndarray:
@@ -91,29 +101,15 @@ def same_size(places: np.ndarray, boxes: np.ndarray, factor: float) -> np.ndarra
 
 
 def combined(terms: list[tuple[float, np.ndarray]]) -> np.ndarray:
-    """The weighted mean of terms (T, N); terms of weight 0 do not count. At least one weight is above 0."""
+    """The weighted mean of terms of one shape. At least one weight is above 0."""
+    if len(terms) == 1:
+        return terms[0][1]
     total = sum(weight for weight, _ in terms)
     assert total > 0
     result = np.zeros_like(terms[0][1])
     for weight, term in terms:
         result += np.float32(weight / total) * term
     return result
-
-
-def contained(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """(N, M) share of each box (N, 4) that lies in each of the others (M, 4)."""
-    width = np.minimum(boxes[:, None, 2], others[None, :, 2]) - np.maximum(boxes[:, None, 0], others[None, :, 0])
-    height = np.minimum(boxes[:, None, 3], others[None, :, 3]) - np.maximum(boxes[:, None, 1], others[None, :, 1])
-    common = np.maximum(width, 0.0) * np.maximum(height, 0.0)
-    share: np.ndarray = common / np.maximum(box_areas(boxes), 1e-6)[:, None]
-    return share
-
-
-def _widened(boxes: np.ndarray, margin: float) -> np.ndarray:
-    if margin == 0.0:
-        return boxes
-    extra = margin * (boxes[:, 2:] - boxes[:, :2])
-    return np.concatenate([boxes[:, :2] - extra, boxes[:, 2:] + extra], axis=1)
 
 
 def _labels_at(label_map: np.ndarray, boxes: np.ndarray) -> np.ndarray:
