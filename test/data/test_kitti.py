@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from wsperception.data import kitti
+from wsperception.data.mots import read_seqmap
 from wsperception.errors import InputError
 from wsperception.types import LabelSpace
 
@@ -180,3 +181,8 @@ def test_real_labels(shared_data: Callable[[str], Path]) -> None:
             ignored += len(frame.ignore_boxes)
     assert objects == [19111, 8115]
     assert ignored == 1340 + 12179 + 577 + 509 + 468 + 891 + 2287
+
+
+def test_the_splits_are_those_of_the_official_sequence_maps(shared_data: Callable[[str], Path]) -> None:
+    for split, names in kitti.SPLITS.items():
+        assert tuple(sorted(read_seqmap(shared_data("kitti_mots_gt") / f"{split}.seqmap"))) == names

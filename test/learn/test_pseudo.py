@@ -141,7 +141,7 @@ def test_no_segment_fits_the_box_better() -> None:
     image, box = scene((10, 10, 50, 70), (70, 10, 110, 70)), np.array([70, 10, 110, 70.0])
     filled = np.zeros((80, 120), bool)
     filled[10:70, 70:110] = True
-    found = segment_proposals(image, ProposalSettings(superpixels=40))
+    found = segment_proposals(image, ProposalSettings(superpixels=40, paired=150))
     masks = [found.mask(row) for row in range(len(found))]
     best = max((mask & filled).sum() / (mask | filled).sum() for mask in masks)
     chosen = best_segment(image, box, 40)

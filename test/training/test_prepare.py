@@ -1,5 +1,6 @@
 import shutil
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -165,6 +166,28 @@ def test_an_empty_sequence_is_noted(root: Path, capsys: pytest.CaptureFixture[st
         path.unlink()
     assert prepare.main([str(root), "--split", "0001"]) == 2
     assert "0001: no images" in capsys.readouterr().err
+
+
+def test_real_frames_and_labels(
+    shared_data: Callable[[str], Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # Three images of sequence 0001, and the masks and boxes of all its 447 frames.
+    root = tmp_path / "kitti"
+    root.mkdir()
+    (root / "image_02").symlink_to(shared_data("kitti_mini") / "training/image_02")
+    (root / "label_02").symlink_to(shared_data("kitti_tracking_labels") / "label_02")
+    (root / "instances_txt").symlink_to(shared_data("kitti_mots_gt") / "instances_txt")
+    assert prepare.main([str(root), "--out", str(tmp_path / "weak")]) == 0
+    output = capsys.readouterr().out.splitlines()
+    assert output[2].split()[:3] == ["0001", "3", "1242x375"]
+    assert "frames with a mask but no image" in output[2]
+    assert output[3] == "official train: 1 of 12 sequences, 3 images"
+    weak = read_labelled_frames((tmp_path / "weak",), "train", LABELS, "weak")
+    full = read_labelled_frames((root,), "train", LABELS, "full")
+    for ours, theirs in zip(weak, full, strict=True):
+        np.testing.assert_array_equal(ours.boxes, theirs.boxes)
+        np.testing.assert_array_equal(ours.class_ids, theirs.class_ids)
+        np.testing.assert_array_equal(ours.ignore_boxes, theirs.ignore_boxes)
 
 
 def test_spans() -> None:

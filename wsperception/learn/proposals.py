@@ -27,7 +27,7 @@ class ProposalSettings:
     boundary: float = setting(0.4, "weight of the contour between two regions", low=0.0)
     size: float = setting(0.2, "weight of the smaller region's size: small ones go first", low=0.0)
     contrast: float = setting(15.0, "difference in Lab that makes a contour a strong one", low=0.1, high=200.0)
-    paired: int = setting(150, "likeliest segments of which every two that touch are a proposal too", low=0, high=2000)
+    paired: int = setting(400, "likeliest segments of which every two that touch are a proposal too", low=0, high=2000)
 
     def __post_init__(self) -> None:
         check(self)

@@ -149,7 +149,7 @@ def best_segment(image: np.ndarray, box: np.ndarray, superpixels: int) -> np.nda
 
     Among equal ones the one with the highest objectness; all False where the image gives no proposal.
     """
-    found = segment_proposals(image, ProposalSettings(superpixels=superpixels))
+    found = segment_proposals(image, ProposalSettings(superpixels=superpixels, paired=150))
     if len(found) == 0:
         return np.zeros(image.shape[:2], bool)
     inside = np.zeros(image.shape[:2], bool)
