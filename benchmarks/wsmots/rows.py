@@ -51,6 +51,10 @@ EXTRAS: Mapping[str, Row] = {
     "X-ctx": Row("X on the grid of the box", (*X, "method.net.mask_context=1.0")),
     "X+crf": Row("X and L_CRF", (*X, "method.weak.crf_weight=0.3")),
     "X+g": Row("X and pseudo masks", (*X, "method.weak.pseudo_weight=1")),
+    "X+m": Row(
+        "X and the patch and agreement terms over tracks",
+        (*X, "method.weak.temporal_weight=0.5", "method.weak.agreement_weight=0.5"),
+    ),
     "X+t": Row("X and a mean teacher", (*X, "method.weak.teacher_weight=0.5", "training.average=0.99")),
 }
 """What goes into X, and what might: asked for by name."""

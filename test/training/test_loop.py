@@ -14,6 +14,7 @@ from wsperception.data.clips import ClipSampler, ClipSettings
 from wsperception.data.frame_store import FrameStore
 from wsperception.data.labelled_frames import read_labelled_frames
 from wsperception.errors import InputError
+from wsperception.learn.methods import METHODS
 from wsperception.types import LabelSpace
 
 CPU = torch.device("cpu")
@@ -115,8 +116,19 @@ def test_the_papers_recipe_is_the_default() -> None:
     assert found.training == TrainingSettings()
     assert (found.training.learning_rate, found.training.batch, found.method.margin) == (0.02, 24, 0.2)
     assert found.data == ClipSettings(split="train")
+    assert found.method == METHODS["wsmots"].Settings()
+    assert found.training.supervision == "weak"
     # 150 epochs of 5,027 frames in batches of 24: 31,419 steps, rounded up to hundreds.
     assert found.training.iterations == 31500
+
+
+def test_the_tiny_recipes_differ_in_what_masks_learn_from() -> None:
+    config = Path(__file__).resolve().parents[2] / "config"
+    full, weak = (read_recipe("wsmots", config / name, []) for name in ("wsmots-tiny.yaml", "wsmots-tiny-weak.yaml"))
+    differing = differing_keys(full.mapping(), weak.mapping())
+    assert {key for key in differing if not key.startswith("method.weak.")} == {
+        "method.net.mask_context", "training.supervision"
+    }  # fmt: skip
 
 
 def test_log_is_cut_at_the_checkpoint(tmp_path: Path) -> None:
