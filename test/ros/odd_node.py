@@ -1,4 +1,4 @@
-"""The perception node with an engine that takes LOAD_S to load and says so every second, or fails with LOAD_FAILS, and
+"""The perception node with an engine that loads until the file LOAD_UNTIL is there, or fails with LOAD_FAILS, and with
 a network that is slow (SLOW_S), fails at image FAIL_AT or dies at image DIE_AT."""
 
 import logging
@@ -19,7 +19,8 @@ calls = 0
 
 def odd_load(bundle, options):
     logging.getLogger("wsperception.backends.onnx_").info("building the engine for %d images", options.largest_batch)
-    time.sleep(float(os.environ.get("LOAD_S", "0")))
+    while "LOAD_UNTIL" in os.environ and not os.path.exists(os.environ["LOAD_UNTIL"]):
+        time.sleep(0.05)
     if reason := os.environ.get("LOAD_FAILS"):
         raise InputError(reason)
     return load(bundle, options)

@@ -198,7 +198,7 @@ def test_an_idle_node_ends_at_once(peer, start_node, toy_bundle, number):
     start = time.monotonic()
     node.process.send_signal(number)
     assert node.wait() == 0
-    assert time.monotonic() - start < 5
+    assert time.monotonic() - start < 25  # not STOP_TIMEOUT_S; a loaded machine is slow
     assert "Traceback" not in node.log
 
 

@@ -23,7 +23,6 @@ from wsperception.ros.aside import Aside
 from wsperception.ros.spinning import spin_once
 
 ODD_NODE = str(Path(__file__).parent / "odd_node.py")
-LONG_S, FOREVER_S = "6", "600"
 # What rclpy of Humble and Jazzy raises for a transition that the state does not allow (rclpy/src/rclpy/lifecycle.cpp).
 REFUSED = (
     "Failed to trigger lifecycle state machine transition: Transition is not registered., at ./src/rcl_lifecycle.c"
@@ -35,10 +34,11 @@ def until_configuring(peer: Peer) -> None:
 
 
 @pytest.mark.parametrize("autostart", [True, False])
-def test_the_node_answers_while_an_engine_is_built(peer, start_node, toy_bundle, autostart):
+def test_the_node_answers_while_an_engine_is_built(peer, start_node, toy_bundle, tmp_path, autostart):
     diagnostics = peer.listen(DiagnosticArray, "/diagnostics", match=False)
     parameters = {"model": toy_bundle, "backend": "onnx", "autostart": autostart, "diagnostics.period_s": 0.2}
-    node = start_node(parameters, [], ODD_NODE, LOAD_S=LONG_S, PROGRESS_PERIOD_S="1.0")
+    built = tmp_path / "built"
+    node = start_node(parameters, [], ODD_NODE, LOAD_UNTIL=str(built), PROGRESS_PERIOD_S="0.5")
     configured = None
     if not autostart:
         client = peer.node.create_client(ChangeState, "/perception/change_state")
@@ -55,7 +55,6 @@ def test_the_node_answers_while_an_engine_is_built(peer, start_node, toy_bundle,
     activate = ChangeState.Request()
     activate.transition.id = Transition.TRANSITION_ACTIVATE
     assert not peer.call(ChangeState, "/perception/change_state", activate).success
-    assert peer.state() == "configuring", "the load was over before anything was asked: this shows nothing"
 
     def told():
         statuses = [status for message in diagnostics.messages for status in message.status]
@@ -64,8 +63,11 @@ def test_the_node_answers_while_an_engine_is_built(peer, start_node, toy_bundle,
         )
 
     peer.until(told, "diagnostics of the loading")
+    progress = "still loading model toy with backend onnx, "
+    peer.until(lambda: node.log.count(progress) >= 2, "progress in the log, twice")
+    assert peer.state() == "configuring"
+    built.touch()
     peer.until_state("active" if autostart else "inactive")
-    assert node.log.count("still loading model toy with backend onnx, ") >= 2
     assert "[perception]: building the engine for 1 images" in node.log  # Python's logging is ROS's
     if configured is not None:
         peer.until(configured.done, "the answer")
@@ -82,15 +84,16 @@ def test_the_node_answers_while_an_engine_is_built(peer, start_node, toy_bundle,
 
 def test_an_engine_that_cannot_be_built_fails_configure_with_the_reason(peer, start_node, toy_bundle):
     reason = "model.onnx: TensorRT takes no NonZero"
-    node = start_node({"model": toy_bundle, "backend": "onnx"}, [], ODD_NODE, LOAD_S="0.5", LOAD_FAILS=reason)
+    node = start_node({"model": toy_bundle, "backend": "onnx"}, [], ODD_NODE, LOAD_FAILS=reason)
     peer.until(lambda: "cannot configure" in node.log, "the reason")
     assert f"cannot configure: {reason}" in node.log and "Traceback" not in node.log
     peer.until_state("unconfigured")
 
 
 @pytest.mark.parametrize("signals", [1, 3])
-def test_an_interrupt_does_not_wait_for_the_engine(peer, start_node, toy_bundle, signals):
-    node = start_node({"model": toy_bundle, "backend": "onnx"}, [], ODD_NODE, LOAD_S=FOREVER_S)
+def test_an_interrupt_does_not_wait_for_the_engine(peer, start_node, toy_bundle, tmp_path, signals):
+    never = str(tmp_path / "never")
+    node = start_node({"model": toy_bundle, "backend": "onnx"}, [], ODD_NODE, LOAD_UNTIL=never)
     until_configuring(peer)
     for _ in range(signals):
         node.process.send_signal(signal.SIGINT)

@@ -53,7 +53,7 @@ def test_a_failed_configure_keeps_nothing(make_node, tmp_path):
 
 
 def test_a_defect_in_a_transition_is_told(make_node, toy_bundle, monkeypatch, capfd):
-    def defect(*_):
+    def defect(*_, **__):
         raise ZeroDivisionError("a defect")
 
     monkeypatch.setattr("wsperception.ros.perception_node.open_backend", defect)
