@@ -96,6 +96,10 @@ class WebSocket:
         self._socket.close()
 
 
+class ProtocolError(Exception):
+    """The browser refused a call, as while it goes to another page."""
+
+
 class Page:
     """One tab."""
 
@@ -127,7 +131,8 @@ class Page:
         self._answers[number] = queue.Queue()
         self._socket.send(json.dumps({"id": number, "method": method, "params": parameters}))
         answer = self._answers[number].get(timeout=PATIENCE_S)
-        assert "error" not in answer, answer
+        if "error" in answer:
+            raise ProtocolError(f"{method}: {answer['error']}")
         result: dict[str, Any] = answer["result"]
         return result
 
@@ -140,13 +145,21 @@ class Page:
     def wait_for(self, script: str) -> Any:
         """The value of an expression as soon as it is true."""
         stop = time.monotonic() + PATIENCE_S
-        while not (value := self.evaluate(script)):
-            assert time.monotonic() < stop, f"never true: {script}"
+        while time.monotonic() < stop:
+            with contextlib.suppress(ProtocolError):
+                if value := self.evaluate(script):
+                    return value
             time.sleep(0.05)
-        return value
+        raise AssertionError(f"never true: {script}")
 
     def open(self, url: str) -> None:
         self.call("Page.navigate", url=url)
+        self.wait_for("document.body?.dataset.ready === 'yes'")
+
+    def reload(self) -> None:
+        """Loads the page anew."""
+        self.evaluate("document.body.dataset.ready = 'no'")
+        self.call("Page.reload")
         self.wait_for("document.body?.dataset.ready === 'yes'")
 
     def mouse(self, kind: str, x: float, y: float, modifiers: str = "", button: str = "left") -> None:

@@ -154,6 +154,16 @@ def test_our_own_page_is_not(server):
     assert ask(server, "GET", "/", None, [("Sec-Fetch-Site", "none")])[0] == 200
 
 
+def test_a_link_elsewhere_leads_to_the_page_and_no_further(server):
+    link = [("Sec-Fetch-Site", "cross-site"), ("Sec-Fetch-Mode", "navigate"), ("Sec-Fetch-Dest", "document")]
+    assert ask(server, "GET", "/", None, link)[0] == 200
+    assert ask(server, "GET", "/", None, [*link[:2], ("Sec-Fetch-Dest", "iframe")])[0] == 403
+    assert ask(server, "GET", "/", None, [*link, ("Host", "evil.example")])[0] == 403
+    for address in ("/images/0", "/api/labels", "/page/main.js"):
+        assert ask(server, "GET", address, None, link)[0] == 403
+    assert ask(server, "PUT", "/api/frames/0", SENT, link)[0] == 403
+
+
 def test_a_request_without_a_host_is_refused(server):
     with socket.create_connection(("127.0.0.1", server.server_port), timeout=60) as connection:
         connection.sendall(b"GET /api/labels HTTP/1.0\r\n\r\n")

@@ -29,7 +29,7 @@ Rectangle = tuple[float, float, float, float]
 
 _HEAD = ("format", "version", "sequence", "source", "every", "image_size", "classes", "is_thing", "frames")
 _FRAME = ("number", "image", "stamp_ns", "revision", *KINDS, "seconds")
-_IMAGE_NAME = re.compile(rf"{IMAGE_FOLDER}/[A-Za-z0-9_-][A-Za-z0-9._-]*")
+_IMAGE_NAME = re.compile(rf"{IMAGE_FOLDER}/[A-Za-z0-9_-][A-Za-z0-9._-]*\.(png|jpg)")
 
 
 @dataclass(frozen=True)

@@ -22,8 +22,11 @@ SECURITY_HEADERS = {
 """Sent with every answer."""
 
 
-def refusal(headers: Message, port: int) -> str:
+def refusal(headers: Message, port: int, opens_page: bool = False) -> str:
     """Why a request is refused; empty if it is not.
+
+    opens_page  the page itself is asked for, which holds no label: a link elsewhere, as in a terminal that is itself
+                a web page, may lead to it, but no other page may take it in
 
     Host must be this machine and port; Origin, where there is one, must be our own page; a browser that says where a
     request comes from (Sec-Fetch-Site) must name our page or its user.
@@ -33,6 +36,8 @@ def refusal(headers: Message, port: int) -> str:
         return "Host: expected this machine"
     if any(origin not in [f"http://{name}:{port}" for name in NAMES] for origin in headers.get_all("Origin") or []):
         return "Origin: expected the labelling page"
+    if opens_page and headers.get("Sec-Fetch-Mode") == "navigate" and headers.get("Sec-Fetch-Dest") == "document":
+        return ""
     if any(site not in ("same-origin", "none") for site in headers.get_all("Sec-Fetch-Site") or []):
         return "Sec-Fetch-Site: expected same-origin"
     return ""

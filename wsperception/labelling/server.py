@@ -61,7 +61,7 @@ class _Handler(BaseHTTPRequestHandler):
     timeout = _SILENCE_S
 
     def do_GET(self) -> None:
-        why = refusal(self.headers, self.server.server_port)
+        why = refusal(self.headers, self.server.server_port, opens_page=self.path == "/")
         if why or self.headers.get("Content-Length") or self.headers.get("Transfer-Encoding"):
             self._close_with(problem(403, why) if why else problem(400, "expected no content"))
             return

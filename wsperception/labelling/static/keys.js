@@ -100,7 +100,7 @@ export class Keys {
   }
 
   #alone(event) {
-    if (event.altKey) return false;
+    if (event.altKey || (event.key === "Tab" && event.shiftKey)) return false;
     const digit = /^Digit([1-9])$/.exec(event.code);
     if (digit) return this.#digit(this.session.classes[digit[1] - 1], event.shiftKey);
     const act = this.plain[event.key.toLowerCase()];
