@@ -75,20 +75,20 @@ def test_rows_among_all_true_boxes():
 
 
 def test_pairs_of_a_track():
-    # Clips of frames 0 1 and 2 3. Object 7 has RoIs 0 and 1 in frame 0, of which 1 is nearer to its true box, 3 in
-    # frame 1, 4 in frame 2 of the other clip and 6 in frame 3. Objects 8 and 9 are seen once.
-    truth = torch.tensor([[0.0, 0.0, 10.0, 10.0]]).repeat(7, 1)
+    # Clips of frames 0 1 and 2 3. Object 7 has RoIs 0 and 1 in frame 0, of which 1 is nearer to its true box, 3 and 4 in
+    # frame 1, of which 3 is nearer, 5 in frame 2 of the other clip and 7 in frame 3. Objects 8 and 9 are seen once.
+    truth = torch.tensor([[0.0, 0.0, 10.0, 10.0]]).repeat(8, 1)
     boxes = truth.clone()
-    boxes[0, 2] = 20.0
-    numbers = torch.arange(7)
-    frames = torch.tensor([0, 0, 1, 1, 2, 2, 3])
-    keys = torch.tensor([7, 7, 8, 7, 7, 9, 7])
-    found = MaskRois(boxes, boxes, frames, [], numbers, keys, torch.zeros(7, 2, 2))
+    boxes[[0, 4], 2] = 20.0
+    numbers = torch.arange(8)
+    frames = torch.tensor([0, 0, 1, 1, 1, 2, 2, 3])
+    keys = torch.tensor([7, 7, 8, 7, 7, 7, 9, 7])
+    found = MaskRois(boxes, boxes, frames, [], numbers, keys, torch.zeros(8, 2, 2))
     first, second, counts = track_pairs(found, truth, 2, 4)
-    assert list(zip(first.tolist(), second.tolist(), strict=True)) == [(1, 3), (4, 6)]
+    assert list(zip(first.tolist(), second.tolist(), strict=True)) == [(1, 3), (5, 7)]
     assert counts == [1, 1]
     first, second, counts = track_pairs(found, truth, 4, 4)  # one clip: each frame with each later one
-    assert list(zip(first.tolist(), second.tolist(), strict=True)) == [(1, 3), (1, 4), (1, 6), (3, 4), (3, 6), (4, 6)]
+    assert list(zip(first.tolist(), second.tolist(), strict=True)) == [(1, 3), (1, 5), (1, 7), (3, 5), (3, 7), (5, 7)]
     assert counts == [6]
     first, second, counts = track_pairs(found, truth, 1, 4)
     assert (len(first), counts) == (0, [0, 0, 0, 0])

@@ -1,4 +1,5 @@
-"""The methods, by name. A method is a module with `Settings` and `build(settings, labels)`: see any of them."""
+"""The methods, by name. A method is a module with `Settings` and `build(settings, class_count, supervision)`, whose
+result gives weighted loss terms and figures of a batch: see any of them."""
 
 from types import ModuleType
 
