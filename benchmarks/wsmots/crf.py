@@ -58,7 +58,7 @@ def real(data: Path) -> Pictures:
         found["real street"] = parts
     masks = sorted((data / "davis_car_shadow").rglob("Annotations/**/*.png"))[::12]
     for path in masks:
-        mask = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE) > 0
+        mask = np.asarray(read(path).max(axis=2) > 0)
         rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
         box = np.array([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1])
         (picture,) = (data / "davis_car_shadow").rglob(f"JPEGImages/**/{path.stem}.jpg")
@@ -67,18 +67,23 @@ def real(data: Path) -> Pictures:
 
 
 def read(path: Path) -> np.ndarray:
-    return cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB)
+    image = cv2.imread(str(path))
+    assert image is not None, path
+    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
 
 
 def batch(crops: list[tuple[np.ndarray, np.ndarray]], side: int, device: str) -> tuple[Tensor, Tensor]:
     """Maps (R, 2, side, side), the mask and random blobs; and images (R, 3, side, side)."""
-    sizes = {"dsize": (side, side), "interpolation": cv2.INTER_AREA}
-    images = np.stack([cv2.resize(image.astype(np.float32), **sizes) for image, _ in crops])
-    masks = np.stack([cv2.resize(mask.astype(np.float32), **sizes) for _, mask in crops])
+    images = np.stack([resized(image, side) for image, _ in crops])
+    masks = np.stack([resized(mask, side) for _, mask in crops])
     blobs = torch.rand((len(crops), 1, 7, 7), generator=torch.Generator().manual_seed(side))
     blobs = functional.interpolate((blobs - 0.5) * 12, size=(side, side), mode="bicubic").sigmoid()
     maps = torch.cat([torch.from_numpy(masks)[:, None], blobs], dim=1)
     return maps.to(device), torch.from_numpy(images).permute(0, 3, 1, 2).contiguous().to(device)
+
+
+def resized(picture: np.ndarray, side: int) -> np.ndarray:
+    return np.asarray(cv2.resize(picture.astype(np.float32), (side, side), interpolation=cv2.INTER_AREA))
 
 
 def errors(crops: list[tuple[np.ndarray, np.ndarray]], side: int, device: str) -> list[float]:
