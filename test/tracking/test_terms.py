@@ -59,8 +59,18 @@ def test_silhouettes_outside_of_the_image_are_empty():
 def test_likeness_takes_the_best_of_the_gallery():
     gallery = np.array([[[1, 0], [0, 1], [0, 0]], [[-1, 0], [0, 0], [0, 0]]], np.float32)
     found = np.array([[0.6, 0.8], [1, 0]], np.float32)
-    assert terms.likeness(gallery, found) == pytest.approx(np.array([0.8, 0.0]))
-    assert terms.likeness(gallery, found[::-1]) == pytest.approx(np.array([1.0, 0.0]))  # (-0.6 counts as 0)
+    pairs = np.array([0, 1, 0, 1]), np.array([0, 1, 1, 0])
+    # The second track has only the opposite direction: -1 and -0.6 count as 0.
+    assert terms.likeness(gallery, found, *pairs) == pytest.approx(np.array([0.8, 0.0, 1.0, 0.0]))
+
+
+def test_likeness_of_many_pairs_goes_in_blocks(monkeypatch):
+    rng = np.random.default_rng(0)
+    gallery, found = rng.normal(size=(5, 3, 4)).astype(np.float32), rng.normal(size=(7, 4)).astype(np.float32)
+    tracks, detections = rng.integers(0, 5, 11), rng.integers(0, 7, 11)
+    whole = terms.likeness(gallery, found, tracks, detections)
+    monkeypatch.setattr(terms, "BLOCK", 4)
+    assert terms.likeness(gallery, found, tracks, detections) == pytest.approx(whole)
 
 
 def test_same_size_by_hand():
@@ -78,5 +88,5 @@ def test_no_track_or_no_detection():
     motion = started(centred(nobody), np.zeros(4), 0.1, 1.0)
     assert terms.widened_iou(nobody, A, terms.margins(motion, 1.0)).shape == (0, 1)
     assert terms.widened_iou(A, nobody, np.zeros((1, 2))).shape == (1, 0)
-    assert terms.likeness(np.zeros((0, 3, 2), np.float32), np.zeros((0, 2), np.float32)).shape == (0,)
+    assert terms.likeness(np.zeros((0, 3, 2), np.float32), nobody[:, :2], *np.zeros((2, 0), int)).shape == (0,)
     assert terms.same_size(nobody, A, 2.0).shape == (0, 1)

@@ -66,8 +66,9 @@ def follow(
     seen, rows = partner[partner >= 0], np.flatnonzero(partner >= 0)
     tracks = _seen(tracks, seen, found, rows, stamp_ns, full)
     new = _births(found, partner, settings)
-    partner[new] = len(tracks) + np.arange(len(new))
-    tracks = joined(tracks, _born(found, new, stamp_ns, full, _shared_velocity(tracks, full)))
+    if len(new):
+        partner[new] = len(tracks) + np.arange(len(new))
+        tracks = joined(tracks, _born(found, new, stamp_ns, full, _shared_velocity(tracks, full)))
     tracks = _confirmed(tracks, partner, found.scores, full, counter, settings.max_id)
     ids = np.zeros(len(instances), np.int32)
     ids[found.order] = np.where(partner >= 0, np.append(tracks.ids, 0)[partner], 0)
@@ -110,10 +111,8 @@ def _found(instances: Instances, label_map: np.ndarray) -> Found:
     """The detections by falling score, then by place: so their order in the frame cannot matter."""
     boxes = instances.boxes
     order = np.lexsort((boxes[:, 3], boxes[:, 2], boxes[:, 1], boxes[:, 0], -instances.scores))
-    if label_map.size:
-        shapes = terms.silhouettes(label_map, boxes)
-    else:
-        shapes = np.zeros((len(boxes), terms.CELLS, terms.CELLS), bool)
+    nothing = np.zeros((len(boxes), terms.CELLS, terms.CELLS), bool)
+    shapes = terms.silhouettes(label_map, boxes) if label_map.size else nothing
     return Found(
         instances.scores[order],
         instances.class_ids[order],
@@ -166,7 +165,7 @@ def similarity(tracks: FullTracks, found: Found, seconds: float, full: FullSetti
         overlap = terms.mask_overlap(tracks.shapes, places, found.label_map, found.all_shapes, found.all_boxes)
         parts.append((full.mask_weight, overlap[lines, found.order[columns]]))
     if full.appearance_weight > 0 and tracks.gallery.informative:
-        alike = terms.likeness(tracks.gallery.embeddings[lines], found.embeddings[columns])
+        alike = terms.likeness(tracks.gallery.embeddings, found.embeddings, lines, columns)
         parts.append((full.appearance_weight, alike))
     absent_s = (tracks.stamp_ns - tracks.last_ns) / 1e9 - seconds
     fresh = np.clip(1.0 - absent_s / max(full.lost_s, 1e-3), 0.0, 1.0).astype(np.float32)
@@ -193,9 +192,8 @@ def _find_again(
     """Writes pairs of lost tracks and detections that look alike, and like nobody else, into `partner`."""
     if not (len(lines) and len(columns)):
         return
-    kept, alike = tracks.gallery.embeddings[lines], found.embeddings[columns]
-    pairs = np.repeat(np.arange(len(lines)), len(columns)), np.tile(np.arange(len(columns)), len(lines))
-    cosine = terms.likeness(kept[pairs[0]], alike[pairs[1]]).reshape(len(lines), len(columns))
+    pairs = np.repeat(lines, len(columns)), np.tile(columns, len(lines))
+    cosine = terms.likeness(tracks.gallery.embeddings, found.embeddings, *pairs).reshape(len(lines), len(columns))
     cosine *= tracks.class_ids[lines][:, None] == found.class_ids[columns][None, :]
     best = cosine.argmax(axis=1)
     rows = np.arange(len(lines))

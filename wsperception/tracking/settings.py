@@ -18,10 +18,10 @@ class FullSettings:
     )  # fmt: skip
     birth_score: float = setting(0.6, "Lowest score of a detection that begins a track", low=0.0, high=1.0)
     confirm_s: float = setting(
-        0.15, "A track gets its id when it has been seen for this long; 0: at once", unit="s", low=0.0, high=10.0
+        0.1, "A track gets its id when it has been seen for this long; 0: at once", unit="s", low=0.0, high=10.0
     )
     confirm_score: float = setting(
-        0.85, "A track gets its id at once when it is seen with this score or more", low=0.0, high=1.0
+        0.95, "A track gets its id at once when it is seen with this score or more", low=0.0, high=1.0
     )
     tentative_s: float = setting(
         0.25, "A track without an id ends when it is not seen for longer than this", unit="s", low=0.0, high=10.0

@@ -12,6 +12,8 @@ CELLS = 8
 """Side of a silhouette: a mask on a coarse grid of its box."""
 WIDEST = 1.0
 """No box is widened by more than this share of its side, however unsure its place."""
+BLOCK = 4096
+"""Pairs whose embeddings are gathered at once, so that thousands of objects on one heap need no gigabytes."""
 CENTRES = (np.arange(CELLS) + 0.5) / CELLS
 
 
@@ -83,15 +85,22 @@ def mask_overlap(
     return clipped
 
 
-def likeness(gallery: np.ndarray, embeddings: np.ndarray) -> np.ndarray:
-    """(P,) greatest cosine of each embedding (P, D) with those its track keeps (P, K, D); below 0 counts as 0.
+def likeness(gallery: np.ndarray, embeddings: np.ndarray, tracks: np.ndarray, detections: np.ndarray) -> np.ndarray:
+    """(P,) greatest cosine of a detection's embedding with those that a track keeps; below 0 counts as 0.
 
-    Unused places of the gallery are zeros. Embeddings of length 1 are all alike and say nothing: ask before.
+    gallery     (T, K, D)  unused places are zeros
+    embeddings  (N, D)
+    tracks      (P,) rows of the gallery, `detections` (P,) rows of the embeddings: the pairs asked for
+
+    Embeddings of length 1 are all alike and say nothing: ask before.
     """
-    # Not `@`: BLAS would start threads, which wait for each other on a busy machine.
-    cosine = np.einsum("pkd,pd->pk", gallery, embeddings)
-    greatest: np.ndarray = np.clip(cosine.max(axis=1), 0.0, 1.0)
-    return greatest
+    greatest = np.zeros(len(tracks), np.float32)
+    for start in range(0, len(tracks), BLOCK):
+        part = slice(start, start + BLOCK)
+        # Not `@`: BLAS would start threads, which wait for each other on a busy machine.
+        cosine = np.einsum("pkd,pd->pk", gallery[tracks[part]], embeddings[detections[part]])
+        greatest[part] = cosine.max(axis=1)
+    return np.clip(greatest, 0.0, 1.0, out=greatest)
 
 
 def same_size(places: np.ndarray, boxes: np.ndarray, factor: float) -> np.ndarray:
