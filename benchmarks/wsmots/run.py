@@ -39,6 +39,7 @@ class Bench:
     config: Path
     warm_iterations: int
     score: float
+    jobs: int
     changes: tuple[str, ...]
 
 
@@ -54,7 +55,9 @@ def main(arguments: list[str] | None = None) -> None:
     changes = tuple(options.set)
     if options.iterations is not None:
         changes += (f"training.iterations={options.iterations}",)
-    bench = Bench(options.out, train, val, options.device, config, options.warm_iterations, options.score, changes)
+    bench = Bench(
+        options.out, train, val, options.device, config, options.warm_iterations, options.score, options.jobs, changes
+    )
     for seed in options.seeds:
         warm = bench.out / "runs" / f"warm-{seed}"
         for name in options.rows:
@@ -80,7 +83,7 @@ def _train(bench: Bench, row: Row, run: Path, seed: int, last: tuple[str, ...], 
     command = [
         sys.executable, str(ROOT / "training/train.py"), "--method", "wsmots", "--data", str(bench.train),
         "--out", str(run), "--config", str(bench.config), "--seed", str(seed), "--device", bench.device,
-        "--cache", str(bench.out / "cache"), "--resume", "auto",
+        "--cache", str(bench.out / "cache"), "--resume", "auto", "--workers", str(bench.jobs),
     ]  # fmt: skip
     if init is not None:
         command += ["--init", str(init)]
@@ -151,7 +154,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--val-clips", type=int, default=2, help="of each of 4 validation sequences")
     parser.add_argument("--val-frames", type=int, default=15)
     parser.add_argument("--size", type=int, nargs=2, default=(375, 1242), metavar=("H", "W"), help="synthetic images")
-    parser.add_argument("--jobs", type=int, default=2, help="processes that draw")
+    parser.add_argument("--jobs", type=int, default=2, help="processes that draw and make pseudo masks")
     return parser.parse_args(arguments)
 
 

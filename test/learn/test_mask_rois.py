@@ -75,8 +75,8 @@ def test_rows_among_all_true_boxes():
 
 
 def test_pairs_of_a_track():
-    # Clips of frames 0 1 and 2 3. Object 7 has RoIs 0 and 1 in frame 0, of which 1 is nearer to its true box, 3 and 4 in
-    # frame 1, of which 3 is nearer, 5 in frame 2 of the other clip and 7 in frame 3. Objects 8 and 9 are seen once.
+    # Clips of frames 0 1 and 2 3. Object 7 has RoIs 0 and 1 in frame 0, of which 1 is nearer to its true box, 3 and 4
+    # in frame 1, of which 3 is nearer, 5 in frame 2 of the other clip and 7 in frame 3. Others are seen once.
     truth = torch.tensor([[0.0, 0.0, 10.0, 10.0]]).repeat(8, 1)
     boxes = truth.clone()
     boxes[[0, 4], 2] = 20.0
