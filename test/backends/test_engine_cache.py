@@ -128,7 +128,7 @@ def test_an_interrupted_store_leaves_nothing_that_is_taken(tmp_path, monkeypatch
     with pytest.raises(OSError, match="No space left"):
         store(tmp_path, record_of("car", KEY, b"newer", 1.0), b"newer")
     assert path.read_bytes() == b"newer"
-    assert find(tmp_path, "car", KEY) is None  # the old sidecar went first
+    assert find(tmp_path, "car", KEY) is None  # the old sidecar has another hash
 
 
 def test_a_write_that_fails_leaves_the_old_file_alone(tmp_path, monkeypatch):

@@ -4,6 +4,8 @@ import json
 import logging
 import os
 import shutil
+import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -122,6 +124,25 @@ def test_a_full_disk_costs_the_cache_but_not_the_engine(order, monkeypatch, capl
     engine = engine_for(order)
     assert engine.path is None
     assert "cannot be kept (No space left on device)" in caplog.text
+
+
+def test_who_waited_takes_what_the_other_built(order, monkeypatch, caplog):
+    first = engine_for(order)
+    sidecar = first.path.with_suffix(".json")
+    text = sidecar.read_text()
+    sidecar.unlink()  # as while the other is still at it
+    monkeypatch.setattr("wsperception.backends.engine_supply.build_engine", None)  # nothing is built from here on
+    caplog.clear()
+    found = []
+    thread = threading.Thread(target=lambda: found.append(engine_for(order)))
+    with engine_cache.locked(first.path):
+        thread.start()
+        deadline = time.monotonic() + 120
+        while "another process is building it" not in caplog.text and time.monotonic() < deadline:
+            time.sleep(0.01)
+        sidecar.write_text(text)
+    thread.join(120)
+    assert [engine.content for engine in found] == [first.content]
 
 
 def test_the_gates_figures_are_kept(order):

@@ -64,6 +64,9 @@ def test_figures_are_those_of_the_95th_percentile():
     alone = outputs(("scores", 1, 0.0), ("scores", 2, 0.0))
     moved = [outputs(("scores", 1, 0.0), ("scores", 2, 0.0), ("boxes", 0, (10 + d, 5, 30, 15))) for d in (0, 3, 1)]
     assert agreement([alone] * 3, moved, 0.35).box_px == pytest.approx(2.8)
+    # Mask IoUs 1, 1, 1 / 3 (two of three cells are lost): quantile 0.05 lies at 0.1 between 1 / 3 and 1.
+    thin = outputs(("scores", 1, 0.0), ("scores", 2, 0.0), ("masks", 0, np.array([[0, 0.9, 0], [0, 0, 0]], np.float32)))
+    assert agreement([alone] * 3, [alone, thin, alone], 0.35).mask_iou == pytest.approx(1 / 3 + 0.1 * 2 / 3)
 
 
 def test_a_lost_detection_and_an_invented_one_are_missing():

@@ -118,8 +118,8 @@ def what_differs(folder: Path, model: str, key: EngineKey) -> str:
     """What sets the key apart from the most similar engine that is kept of the model."""
     sidecars = [path for path in folder.glob("*.json") if not path.name.endswith(RANGES_SUFFIX)]
     records = [_read_record(path) for path in sorted(sidecars)]
-    apart = [key.differences(record.key) for record in records if record is not None and record.model == model]
-    apart = [differences for differences in apart if differences]
+    known = [record.key for record in records if record is not None and record.model == model and record.key != key]
+    apart: list[list[str]] = [key.differences(other) for other in known]
     return ", ".join(min(apart, key=len)) if apart else "there is none yet"
 
 
@@ -130,13 +130,12 @@ def record_of(model: str, key: EngineKey, engine: bytes, build_s: float) -> Engi
 
 
 def store(folder: Path, record: EngineRecord, engine: bytes) -> None:
-    """Writes an engine and its sidecar, the sidecar last: an interruption leaves nothing that `find` would take.
+    """Writes an engine and its sidecar, the sidecar last: what an interruption leaves has not the sidecar's hash.
 
     Raises OSError where it cannot be written; nothing half-written stays.
     """
     path = engine_path(folder, record.model, record.key)
     folder.mkdir(parents=True, exist_ok=True)
-    path.with_suffix(".json").unlink(missing_ok=True)  # of an engine that is replaced
     write_atomically(path, engine)
     write_record(folder, record)
 
