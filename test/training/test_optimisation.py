@@ -74,14 +74,15 @@ def test_a_network_of_the_average_goes_with_it() -> None:
     average = WeightAverage(net, 0.5)
     teacher = average.network(net)
     with torch.no_grad():
-        net[0].weight.add_(1.0)
+        next(net.parameters()).add_(1.0)
     average.update(net)
-    assert torch.equal(teacher[0].weight, average.state_dict()["0.weight"])
-    assert not torch.equal(teacher[0].weight, net[0].weight)
+    taught, learnt = (module.state_dict()["0.weight"] for module in (teacher, net))
+    assert torch.equal(taught, average.state_dict()["0.weight"])
+    assert not torch.equal(taught, learnt)
     average.restart(net)
     assert average.step == 0
-    assert torch.equal(teacher[0].weight, net[0].weight)
-    assert teacher[0].weight.data_ptr() != net[0].weight.data_ptr()
+    assert torch.equal(taught, learnt)
+    assert taught.data_ptr() != learnt.data_ptr()
     assert not teacher.training
     assert not any(parameter.requires_grad for parameter in teacher.parameters())
     assert all(parameter.requires_grad for parameter in net.parameters())
