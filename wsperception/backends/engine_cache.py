@@ -120,7 +120,7 @@ def what_differs(folder: Path, model: str, key: EngineKey) -> str:
     records = [_read_record(path) for path in sorted(sidecars)]
     known = [record.key for record in records if record is not None and record.model == model and record.key != key]
     apart: list[list[str]] = [key.differences(other) for other in known]
-    return ", ".join(min(apart, key=len)) if apart else "there is none yet"
+    return ", ".join(sorted(apart, key=len)[0]) if apart else "there is none yet"
 
 
 def record_of(model: str, key: EngineKey, engine: bytes, build_s: float) -> EngineRecord:
