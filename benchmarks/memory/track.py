@@ -57,8 +57,9 @@ def main() -> None:
         written_mb = sum(file.stat().st_size for file in (folder / "out").iterdir()) / 1e6
     settled = resident_mb[len(resident_mb) // 5]
     print(
-        f"| {arguments.backend} | {arguments.kind} | {height} x {width} | {arguments.frames} | {max(resident_mb):.0f} | "
-        f"{resident_mb[-1] - settled:+.0f} | {arguments.frames / seconds:.1f} | {written_mb:.0f} |"
+        f"| {arguments.backend} | {arguments.kind} | {height} x {width} | {arguments.frames} "
+        f"| {max(resident_mb):.0f} | {resident_mb[-1] - settled:+.0f} | {arguments.frames / seconds:.1f} "
+        f"| {written_mb:.0f} |"
     )
 
 

@@ -20,9 +20,9 @@ from wsperception.nets.perception_net import PerceptionNet
 from wsperception.nets.settings import DetectSettings, NetSettings
 from wsperception.settings import from_mapping
 
-LAYERS = {nn.Conv2d: "Conv", nn.ConvTranspose2d: "ConvTranspose", nn.Linear: "Gemm"}
+LAYERS: dict[type[nn.Module], str] = {nn.Conv2d: "Conv", nn.ConvTranspose2d: "ConvTranspose", nn.Linear: "Gemm"}
 """Layers with weights, and the nodes that they become."""
-NORMS = (FrozenBatchNorm2d, nn.GroupNorm)
+NORMS: tuple[type[nn.Module], ...] = (FrozenBatchNorm2d, nn.GroupNorm)
 LONGEST_NORM = 12
 """Nodes between a convolution and the last of the normalisation behind it."""
 
@@ -54,7 +54,7 @@ class _Graph:
 
     def __init__(self, bundle: ModelBundle) -> None:
         import onnx
-        from google.protobuf.message import DecodeError
+        from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
         try:
             graph = onnx.load(str(bundle.onnx_path)).graph
@@ -147,10 +147,11 @@ def _fill_norm(network: DeployedNet, conv_name: str, name: str, factor: Tensor, 
 def _call_order(network: DeployedNet) -> list[str]:
     """Names of layers and normalisations as a run calls them: found by running on a small image, with one proposal."""
     called: list[str] = []
+    kinds = (*LAYERS, *NORMS)
     hooks = [
         module.register_forward_pre_hook(lambda _module, _inputs, name=name: called.append(name))
         for name, module in network.named_modules()
-        if isinstance(module, (*LAYERS, *NORMS))
+        if isinstance(module, kinds)
     ]
     settings = network.settings
     network.settings = dataclasses.replace(settings, pre_nms=1, proposals=1, detections=1)
