@@ -69,7 +69,8 @@ def _look(node: Node, executor: SingleThreadedExecutor, topic: str | None, secon
         if topic is None:
             return bool(qos.image_topics(node))
         publishers = node.get_publishers_info_by_topic(topic)
-        return bool(publishers) and all(qos.is_known(publisher) for publisher in publishers)
+        ends = [*publishers, *node.get_subscriptions_info_by_topic(topic)]
+        return bool(publishers) and all(qos.is_known(end) for end in ends)
 
     deadline = time.monotonic() + DISCOVERY_S
     while not discovered() and time.monotonic() < deadline:
