@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from wsperception.backends import EngineFacts
 from wsperception.bundle import ModelBundle, read_bundle
 from wsperception.data.mots import find_sequences, from_segment_maps, read_mots
 from wsperception.data.sources import open_source
@@ -44,6 +45,9 @@ class Recorded:
 
     def run(self, batch: np.ndarray) -> list[RawOutputs]:
         return [self._outputs.pop(0) for _ in range(len(batch))]
+
+    def describe(self) -> EngineFacts:
+        return EngineFacts(self.name, "fp32", "none", "1")
 
     def close(self) -> None:
         self._outputs.clear()

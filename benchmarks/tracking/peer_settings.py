@@ -23,20 +23,19 @@ from benchmarks.tracking.walkers import WALKERS, walkers
 SETTINGS: dict[str, dict[str, Any]] = {
     "SORT": {
         **OWN_DEFAULTS["SORT"],
-        "min_score": 0.4,
         "track_activation_threshold": 0.5,
-        "minimum_consecutive_frames": 3,
+        "minimum_consecutive_frames": 2,
         "minimum_iou_threshold": 0.1,
     },
-    "ByteTrack": OWN_DEFAULTS["ByteTrack"],  # the best of the combinations that were run
+    "ByteTrack": {**OWN_DEFAULTS["ByteTrack"], "high_conf_det_threshold": 0.4},
     "Norfair": {"min_score": 0.4, "lost_s": 1.0, "distance_threshold": 0.9, "initialization_delay": 1},
 }
 
 GRID: dict[str, dict[str, list[Any]]] = {
     "SORT": {
-        "min_score": [0.4, 0.6],
+        "min_score": [0.25, 0.4],
         "track_activation_threshold": [0.5],
-        "minimum_consecutive_frames": [1, 2, 3],
+        "minimum_consecutive_frames": [2, 3],
         "minimum_iou_threshold": [0.1, 0.3],
     },
     "ByteTrack": {
@@ -45,7 +44,7 @@ GRID: dict[str, dict[str, list[Any]]] = {
         "high_conf_det_threshold": [0.4, 0.6],
     },
     "Norfair": {
-        "min_score": [0.4, 0.6],
+        "min_score": [0.25, 0.4],
         "distance_threshold": [0.7, 0.9],
         "initialization_delay": [1, 2],
         "lost_s": [1.0],

@@ -46,7 +46,8 @@ def widened_iou(places: np.ndarray, boxes: np.ndarray, margin: np.ndarray) -> np
     growth = ((1.0 + 2.0 * margin[:, 0]) * (1.0 + 2.0 * margin[:, 1])).astype(np.float32)
     areas = growth[:, None] * (box_areas(places)[:, None] + box_areas(boxes)[None, :])
     iou: np.ndarray = common / np.maximum(areas - common, 1e-6)
-    return np.minimum(iou, 1.0, out=iou)
+    np.minimum(iou, 1.0, out=iou)
+    return iou
 
 
 def silhouettes(label_map: np.ndarray, boxes: np.ndarray) -> np.ndarray:
@@ -100,7 +101,8 @@ def likeness(gallery: np.ndarray, embeddings: np.ndarray, tracks: np.ndarray, de
         # Not `@`: BLAS would start threads, which wait for each other on a busy machine.
         cosine = np.einsum("pkd,pd->pk", gallery[tracks[part]], embeddings[detections[part]])
         greatest[part] = cosine.max(axis=1)
-    return np.clip(greatest, 0.0, 1.0, out=greatest)
+    np.clip(greatest, 0.0, 1.0, out=greatest)
+    return greatest
 
 
 def same_size(places: np.ndarray, boxes: np.ndarray, factor: float) -> np.ndarray:
