@@ -1,6 +1,7 @@
 """What TensorRT-RTX parses and builds without a GPU: every architecture, every precision; and what it refuses."""
 
 import logging
+import signal
 import sys
 import threading
 import time
@@ -12,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from wsperception.backends.engine_build import Library, build_engine, heartbeat, installed_library
+from wsperception.backends.engine_build import Library, _monitor, build_engine, installed_library, watched
 from wsperception.backends.engine_graph import engine_graph, read_graph
 from wsperception.backends.int8_graph import calibrate, quantisable
 from wsperception.backends.tensorrt_ import check_supported
@@ -203,16 +204,45 @@ def test_the_heartbeat_speaks_while_nothing_else_does(caplog):
     class Monitor:
         phase = "timing tactics"
 
-    caplog.set_level(logging.INFO, "wsperception.backends")
-    with heartbeat("building x", Monitor(), period_s=0.02):
-        waited = time.monotonic()
-        while len(caplog.records) < 4 and time.monotonic() < waited + 60:
+    def silent() -> int:
+        started = time.monotonic()
+        while len(caplog.records) < 4 and time.monotonic() < started + 60:
             time.sleep(0.01)
+        return 7
+
+    caplog.set_level(logging.INFO, "wsperception.backends")
+    assert watched("building x", silent, Monitor(), period_s=0.02) == 7
     texts = [record.getMessage() for record in caplog.records]
     assert texts[0] == "building x: this may take minutes"
     assert all(text.endswith(" s, timing tactics") for text in texts[1:4])
     assert texts[-1].startswith("building x: done in ")
-    assert not [thread for thread in threading.enumerate() if thread.name == "engine-heartbeat"]
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("engine-build")]
+
+
+def test_what_a_build_raises_comes_out():
+    def fail() -> None:
+        raise InputError("no")
+
+    with pytest.raises(InputError, match="no"):
+        watched("building x", fail)
+
+
+def test_an_interrupt_cancels_the_build_and_waits_for_it(rtx, caplog):
+    caplog.set_level(logging.INFO, "wsperception.backends")
+    monitor, ended = _monitor(rtx.api), []
+
+    def build() -> None:
+        deadline = time.monotonic() + 60
+        while len(caplog.records) < 2:  # the main thread waits, and has said so
+            time.sleep(0.01)
+        signal.raise_signal(signal.SIGINT)  # Python hands it to the main thread
+        while monitor.step_complete("tactics", 1) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        ended.append(monitor.cancelled)
+
+    with pytest.raises(KeyboardInterrupt):
+        watched("building x", build, monitor, period_s=0.02)
+    assert ended == [True]
 
 
 def test_rtx_says_which_gpus_it_serves(rtx):

@@ -1,16 +1,15 @@
 """From an ONNX graph to a TensorRT engine, on the Python API that TensorRT and TensorRT-RTX share."""
 
-import contextlib
+import concurrent.futures
 import functools
 import importlib
 import importlib.util
 import logging
-import threading
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from wsperception.backends.contract import INPUT, Port, check_graph
 from wsperception.bundle import ModelBundle
@@ -21,6 +20,8 @@ LIBRARIES = {"tensorrt": "TensorRT", "tensorrt_rtx": "TensorRT-RTX"}
 OLDEST = (10, 1)
 """TensorRT before it lacks device memory that several contexts share."""
 HEARTBEAT_S = 5.0
+
+T = TypeVar("T")
 
 _LOG = logging.getLogger(__name__)
 
@@ -106,35 +107,33 @@ def build_engine(library: Library, graph: bytes, bundle: ModelBundle, precision:
     if monitor is not None:
         config.progress_monitor = monitor
     title = f"building the {library} engine of {bundle.name} in {precision} for {largest_batch} image(s)"
-    with heartbeat(title, monitor):
-        engine = builder.build_serialized_network(network, config)
+    engine = watched(title, lambda: builder.build_serialized_network(network, config), monitor)
     if engine is None:
         raise InputError(_cannot(library, bundle, log))
     return bytes(engine)
 
 
-@contextlib.contextmanager
-def heartbeat(title: str, monitor: Any = None, period_s: float = HEARTBEAT_S) -> Iterator[None]:
-    """Logs `title` now, every `period_s` with the time so far and the monitor's phase, and at the end.
+def watched(title: str, call: Callable[[], T], monitor: Any = None, period_s: float = HEARTBEAT_S) -> T:
+    """What `call` returns; logs `title`, then the time and the monitor's phase every `period_s`, then the end.
 
-    A thread, because one phase of a build may last minutes without a step that a progress monitor would hear of.
+    It runs on a thread of its own: one phase of a build may last minutes without a step that a progress monitor would
+    hear of, and on Ctrl-C the monitor is told to cancel, which must not be raised inside TensorRT's callbacks.
     """
-    start, done = time.monotonic(), threading.Event()
-
-    def beat() -> None:
-        while not done.wait(period_s):
-            phase = getattr(monitor, "phase", "")
-            _LOG.info("%s: %.0f s%s", title, time.monotonic() - start, f", {phase}" if phase else "")
-
+    start = time.monotonic()
     _LOG.info("%s: this may take minutes", title)
-    thread = threading.Thread(target=beat, name="engine-heartbeat", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        done.set()
-        thread.join()
+    with concurrent.futures.ThreadPoolExecutor(1, "engine-build") as pool:
+        try:
+            future = pool.submit(call)
+            while not concurrent.futures.wait([future], period_s).done:
+                phase = getattr(monitor, "phase", "")
+                _LOG.info("%s: %.0f s%s", title, time.monotonic() - start, f", {phase}" if phase else "")
+        except KeyboardInterrupt:
+            if monitor is not None:
+                monitor.cancelled = True
+            raise  # once the pool has ended, and with it the build
+        result = future.result()
     _LOG.info("%s: done in %.1f s", title, time.monotonic() - start)
+    return result
 
 
 @dataclass(frozen=True)
@@ -172,7 +171,7 @@ def _api_logger(module: str) -> ApiLogger:
 
 
 def _monitor(api: Any) -> Any:
-    """A progress monitor with `phase`, the innermost that runs; None where the API has none."""
+    """A progress monitor with `phase`, the innermost that runs, and `cancelled`; None where the API has none."""
     if not hasattr(api, "IProgressMonitor"):
         return None
 
@@ -180,6 +179,7 @@ def _monitor(api: Any) -> Any:
         def __init__(self) -> None:
             api.IProgressMonitor.__init__(self)
             self.running: list[str] = []
+            self.cancelled = False
 
         @property
         def phase(self) -> str:
@@ -190,7 +190,7 @@ def _monitor(api: Any) -> Any:
             self.running.append(phase)
 
         def step_complete(self, phase: str, step: int) -> bool:
-            return True  # go on
+            return not self.cancelled
 
         def phase_finish(self, phase: str) -> None:
             if phase in self.running:

@@ -119,7 +119,12 @@ class TensorRTBackend:
 
     def _allocate(self, content: bytes) -> None:
         device, end = self._device, self._end
-        runtime = self._library.api.Runtime(api_logger(self._library).handle)
+        log = api_logger(self._library)
+        log.errors.clear()  # what is said of a failure is this one's
+        try:
+            runtime = self._library.api.Runtime(log.handle)
+        except (RuntimeError, TypeError):  # pybind says TypeError where the factory gives nothing
+            raise CudaError("Runtime", 1, reason(log)) from None
         engine = self._made(runtime.deserialize_cuda_engine(content))
         if engine.get_tensor_shape(INPUT)[0] == 1:  # not free: images are run one by one
             self._largest = 1
