@@ -28,7 +28,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "minimum_iou_threshold": 0.1,
     },
     "ByteTrack": {**OWN_DEFAULTS["ByteTrack"], "high_conf_det_threshold": 0.4},
-    "Norfair": {"min_score": 0.4, "lost_s": 1.0, "distance_threshold": 0.9, "initialization_delay": 1},
+    "Norfair": {"min_score": 0.25, "lost_s": 1.0, "distance_threshold": 0.9, "initialization_delay": 1},
 }
 
 GRID: dict[str, dict[str, list[Any]]] = {

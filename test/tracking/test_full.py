@@ -65,6 +65,34 @@ def test_a_gap_is_bridged_for_lost_s_and_no_longer(rate):
     assert run(Tracker(settings), returning(1.2), 1.0 / rate)[-1] == [2]
 
 
+def test_what_was_long_unseen_needs_a_better_match():
+    # It stands still, so its overlap is 1. Missed 7 frames of 0.1 s: 1 - 0.7 = 0.3. Missed 9: 0.1, less than 0.15.
+    def returning(missed: int) -> list[Instances]:
+        return [*moving(10, 1.0, 0.0), *[NOTHING] * missed, detections([at(20)])]
+
+    settings = full(lost_s=1.0, refind_s=0.0, uncertainty_margin=0.0, min_similarity=0.15, appearance_weight=0.0)
+    assert run(Tracker(settings), returning(7))[-1] == [1]
+    assert run(Tracker(settings), returning(9))[-1] == [2]
+
+
+def test_boxes_that_have_lost_touch_compare_by_how_unsure_their_place_is():
+    # Seen once, 20 px wide, then 24 px farther: no overlap. A speed of 3 sides per second is 6 px in 0.1 s.
+    story = [detections([at(50)]), detections([at(74)])]
+    blind = {"refind_s": 0.0, "appearance_weight": 0.0, "min_similarity": 0.0}
+    assert run(Tracker(full(uncertainty_margin=1.0, **blind)), story) == [[1], [1]]
+    assert run(Tracker(full(uncertainty_margin=0.0, **blind)), story) == [[1], [2]]
+
+
+def test_a_weak_detection_moves_a_track_less():
+    def place(score: float, score_noise: float) -> float:
+        tracker = Tracker(full(score_noise=score_noise))
+        run(tracker, [detections([at(50)]), detections([at(56)], scores=[score])])
+        return float(tracker.tracks.boxes[0, 0])
+
+    assert 50.0 < place(0.2, 1.0) < place(0.95, 1.0) - 0.1
+    assert place(0.2, 0.0) == place(0.95, 0.0)
+
+
 def test_motion_carries_through_an_occlusion():
     # 20 px wide, 100 px/s, hidden for 0.5 s: it returns 60 px from where it was last seen.
     story = [*moving(10, 1.0, 100.0), *[NOTHING] * 5, detections([at(180.0)])]
