@@ -12,7 +12,6 @@ import struct
 import subprocess
 import threading
 import time
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -100,8 +99,8 @@ class ProtocolError(Exception):
     """The browser refused a call, as while it goes to another page."""
 
 
-class Page:
-    """One tab."""
+class Connection:
+    """Calls to one target of the browser, and what it reports."""
 
     def __init__(self, url: str) -> None:
         self._socket = WebSocket(url)
@@ -109,8 +108,6 @@ class Page:
         self._count = 0
         self.events: list[dict[str, Any]] = []
         threading.Thread(target=self._read, daemon=True).start()
-        for domain in ("Page", "Runtime", "Log", "Network"):
-            self.call(f"{domain}.enable")
 
     def _read(self) -> None:
         with contextlib.suppress(OSError, ValueError):
@@ -119,13 +116,14 @@ class Page:
                 if "id" in message:
                     self._answers[message["id"]].put(message)
                 else:
-                    if message["method"] == "Page.javascriptDialogOpening":
-                        threading.Thread(
-                            target=self.call, args=("Page.handleJavaScriptDialog",), kwargs={"accept": True}
-                        ).start()
-                    self.events.append(message)
+                    self.note(message)
+
+    def note(self, event: dict[str, Any]) -> None:
+        """Takes in what the target reports."""
+        self.events.append(event)
 
     def call(self, method: str, **parameters: Any) -> dict[str, Any]:
+        """The answer to a call; ProtocolError where the browser refuses it."""
         self._count += 1
         number = self._count
         self._answers[number] = queue.Queue()
@@ -135,6 +133,25 @@ class Page:
             raise ProtocolError(f"{method}: {answer['error']}")
         result: dict[str, Any] = answer["result"]
         return result
+
+    def close(self) -> None:
+        self._socket.close()
+
+
+class Page(Connection):
+    """One page in a window."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url)
+        for domain in ("Page", "Runtime", "Log", "Network"):
+            self.call(f"{domain}.enable")
+
+    def note(self, event: dict[str, Any]) -> None:
+        """Says yes to every question, as whether to leave the page; from elsewhere, as this thread reads the answer."""
+        super().note(event)
+        if event["method"] == "Page.javascriptDialogOpening":
+            accept = {"accept": True}
+            threading.Thread(target=self.call, args=("Page.handleJavaScriptDialog",), kwargs=accept).start()
 
     def evaluate(self, script: str) -> Any:
         """The value of an expression in the page; promises are awaited."""
@@ -218,8 +235,9 @@ class Page:
         """Addresses that the page has asked for."""
         return [e["params"]["request"]["url"] for e in self.events if e["method"] == "Network.requestWillBeSent"]
 
-    def close(self) -> None:
-        self._socket.close()
+    def settle(self) -> None:
+        """Waits until what was drawn last is on the screen."""
+        self.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
 
 
 class Browser:
@@ -234,19 +252,22 @@ class Browser:
         while not port_file.exists() or "\n" not in port_file.read_text():
             assert self._process.poll() is None and time.monotonic() < stop, "the browser did not start"
             time.sleep(0.1)
-        self._address = f"http://127.0.0.1:{port_file.read_text().split()[0]}"
+        port, path = port_file.read_text().split()
+        self._address = f"ws://127.0.0.1:{port}/devtools"
+        self._control = Connection(f"ws://127.0.0.1:{port}{path}")
         self._pages: list[Page] = []
 
     def new_page(self) -> Page:
-        request = urllib.request.Request(f"{self._address}/json/new?about:blank", method="PUT")
-        with urllib.request.urlopen(request, timeout=PATIENCE_S) as answer:
-            page = Page(json.loads(answer.read())["webSocketDebuggerUrl"])
+        """A page in a window of its own: one in the background would not be drawn."""
+        wanted = {"url": "about:blank", "newWindow": True, "width": 1400, "height": 900}
+        target = self._control.call("Target.createTarget", **wanted)["targetId"]
+        page = Page(f"{self._address}/page/{target}")
         self._pages.append(page)
         return page
 
     def close(self) -> None:
-        for page in self._pages:
-            page.close()
+        for connection in (*self._pages, self._control):
+            connection.close()
         self._process.terminate()
         try:
             self._process.wait(timeout=20)

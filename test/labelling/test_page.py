@@ -44,6 +44,7 @@ class Desk:
             "(() => { const c = document.getElementById('canvas'); const b = c.getBoundingClientRect();"
             " return [b.left, b.top, +c.dataset.x, +c.dataset.y, +c.dataset.scale] })()"
         )
+        self.page.settle()
         left, top, offset_x, offset_y, scale = self.page.evaluate(script)
         return left + offset_x + x * scale, top + offset_y + y * scale
 
@@ -64,10 +65,6 @@ class Desk:
 
     def text(self, selector: str) -> str:
         return self.page.evaluate(f"document.querySelector({json.dumps(selector)}).innerText")
-
-    def settled(self) -> None:
-        """Waits until what was drawn last is on the screen."""
-        self.page.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
 
 
 @pytest.fixture
@@ -228,20 +225,20 @@ def test_tags_nothing_here_and_ignore_regions(desk):
 def test_zoom_and_pan_keep_places(desk):
     before = desk.at(65, 50)
     desk.page.call("Input.dispatchMouseEvent", type="mouseWheel", x=before[0], y=before[1], deltaX=0, deltaY=-300)
-    desk.settled()
+    desk.page.settle()
     zoomed = desk.at(65, 50)
     assert zoomed == pytest.approx(before, abs=1.5)  # the wheel tells whole pixels
     assert desk.at(66, 50)[0] - zoomed[0] > 10
     desk.page.call("Input.dispatchKeyEvent", type="keyDown", key=" ", code="Space", windowsVirtualKeyCode=32)
     desk.page.drag(before, (before[0] + 40, before[1] + 25))
     desk.page.call("Input.dispatchKeyEvent", type="keyUp", key=" ", code="Space", windowsVirtualKeyCode=32)
-    desk.settled()
+    desk.page.settle()
     assert desk.at(65, 50) == pytest.approx((zoomed[0] + 40, zoomed[1] + 25), abs=0.01)
     assert desk.saved().boxes is None
     desk.drag(60, 45, 75, 60)
     assert desk.boxes() == [("car", 1, (60, 45, 75, 60))]
     desk.page.key("0")
-    desk.settled()
+    desk.page.settle()
     assert desk.at(65, 50) == pytest.approx(before, abs=0.01)
 
 

@@ -253,7 +253,7 @@ function carriedText(moved) {
   const stayed = places.filter((place, row) => place && !found[row]).length;
   const gone = places.filter((place) => !place).length;
   const parts = [`${places.length - gone} carried over`];
-  if (stayed) parts.push(`${stayed} kept in place: look at them`);
+  if (stayed) parts.push(`${stayed} kept in place: please check`);
   if (gone) parts.push(`${gone} left the image`);
   return parts.join("; ");
 }
