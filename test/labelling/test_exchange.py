@@ -42,6 +42,20 @@ def test_labelme_round_trip(tmp_path, labelled):
     assert labels_of(with_imported(bare(labelled), read_labelme(tmp_path, LABELS), "x", False)) == labels_of(labelled)
 
 
+def test_each_frame_keeps_what_was_annotated_in_it(tmp_path):
+    frames = (
+        FrameLabels(0, "images/0.png", 0, boxes=(BoxLabel("car", 1, (1.0, 2.0, 3.0, 4.0)),), tags=("car",)),
+        FrameLabels(1, "images/1.png", 0, points=()),
+        FrameLabels(2, "images/2.png", 0, points=(PointLabel("car", None, (1.0, 2.0)),), ignore=()),
+    )
+    file = LabelFile("0007", "x", 1, (120, 200), LABELS, frames)
+    (tmp_path / "annotations.xml").write_text(cvat_images_text(file))
+    for name, text in labelme_texts(file, "..").items():
+        (tmp_path / name).write_text(text)
+    for imported in (read_cvat(tmp_path / "annotations.xml"), read_labelme(tmp_path, LABELS)):
+        assert labels_of(with_imported(bare(file), imported, "x", False)) == labels_of(file)
+
+
 def test_cvat_for_video_round_trip(tmp_path):
     def boxes(*places: float) -> tuple[BoxLabel, ...]:
         return tuple(BoxLabel("car", 7, (x, 10.0, x + 20.0, 40.0)) for x in places)

@@ -276,6 +276,7 @@ def test_two_tabs(desk, browser):
     other.wait_for("!document.getElementById('banner').hidden")
     banner = other.evaluate("document.getElementById('banner').innerText")
     assert "Frame 0 was changed in another tab. Your change is not saved yet." in banner
+    assert other.evaluate("document.getElementById('saved').innerText") == "not saved (1 frame)"
     assert desk.saved().points is None
     other.evaluate(
         "[...document.querySelectorAll('#banner button')].find((b) => b.innerText === 'Take theirs').click()"
