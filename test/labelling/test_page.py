@@ -335,6 +335,9 @@ def test_a_full_disk_is_said_and_nothing_is_lost(browser, folder, tmp_path):
             page.key("d")
             desk.click(150, 90)
             assert read_label_file(folder).frames[0].boxes is None
+            page.reload()  # over which the tab keeps what it could not save
+            page.wait_for("document.getElementById('saved').dataset.state === 'failed'")
+            assert desk.text("#objects").split() == ["pedestrian", "1", "box"]
         assert desk.boxes() == [("pedestrian", 1, SQUARE)]  # tried again by itself
         assert len(desk.saved(1).points) == 1
         assert page.evaluate("document.getElementById('banner').hidden")

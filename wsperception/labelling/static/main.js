@@ -64,6 +64,15 @@ function keepTime(session) {
   });
 }
 
+/** Carries what is not saved yet over a reload, within this tab. */
+function keepUnsaved(session) {
+  const key = `unsaved ${session.name}`;
+  window.addEventListener("pagehide", () => sessionStorage.setItem(key, JSON.stringify(session.saver.leftover)));
+  const leftover = JSON.parse(sessionStorage.getItem(key) ?? "[]");
+  sessionStorage.removeItem(key);
+  session.restore(leftover);
+}
+
 function start(overview) {
   const session = new Session(overview);
   const view = new View(byId("canvas"), session);
@@ -86,6 +95,7 @@ function start(overview) {
     strip.mark();
     showImage(session, view, images);
   });
+  keepUnsaved(session);
   session.dispatchEvent(new Event("frame"));
   session.dispatchEvent(new Event("labels"));
   byId("canvas").focus();

@@ -41,6 +41,9 @@ export class Saver extends EventTarget {
 
   get unsaved() { return this.#waiting.size; }
 
+  /** What is not on the server's disk yet: [frame number, labels, the revision that they change]. */
+  get leftover() { return [...this.#waiting].map(([number, labels]) => [number, labels, this.#revisions.get(number)]); }
+
   isUnsaved(number) { return this.#waiting.has(number); }
 
   revision(number) { return this.#revisions.get(number); }
@@ -49,6 +52,12 @@ export class Saver extends EventTarget {
   accept(frame) {
     this.#revisions.set(frame.number, frame.revision);
     this.#conflicts.delete(frame.number);
+  }
+
+  /** Saves what an earlier life of this tab left over; its last save may have arrived without its knowing. */
+  takeUp(number, labels, revision) {
+    if (this.#revisions.get(number) > revision + 1) this.#revisions.set(number, revision); // somebody else's: a conflict
+    this.save(number, labels);
   }
 
   /** Gives up a frame's unsaved changes. */

@@ -181,6 +181,16 @@ export class Session extends EventTarget {
     return this.#tell("labels");
   }
 
+  /** Takes up what the tab had not saved when it was reloaded. */
+  restore(leftover) {
+    for (const [number, labels, revision] of leftover) {
+      const frame = this.frames.get(number);
+      if (!frame) continue;
+      this.frames.set(number, { ...frame, ...labels });
+      this.saver.takeUp(number, labels, revision);
+    }
+  }
+
   #rename(entry, change, activity) {
     const labels = renamed(this.labels, entry, change);
     const wanted = { class: entry.class, id: entry.id, ...change };
