@@ -2,7 +2,8 @@
 
     python -m benchmarks.tracking.peer_settings --data ../shared/data --cache out/tracking/detections
 
-prints the table from which SETTINGS was copied. Times are in seconds, so that 5 Hz needs no other settings;
+prints the table from which SETTINGS was copied; ByteTrack's come from a wider grid (32 combinations, all levels, 10 and
+5 Hz) that was run on a faster re-writing with the same ids. Times are in seconds, so that 5 Hz needs no other settings;
 what counts frames (`minimum_consecutive_frames`, `initialization_delay`) is part of the grid at 10 Hz, where the
 packages' defaults are made for 30 Hz.
 """

@@ -59,7 +59,10 @@ def test_the_tracker_uses_it():
 
     for method, expected in (("flow", 1), ("off", 2)):
         settings = TrackerSettings(
-            0.5, association="full", full=FullSettings(), camera_motion=CameraMotionSettings(method=method)
+            0.5,
+            association="full",
+            full=FullSettings(uncertainty_margin=0.0),
+            camera_motion=CameraMotionSettings(method=method),
         )
         tracker = Tracker(settings)
         tracker.update(found(150), 0, image=picture(0))
