@@ -64,7 +64,10 @@ setup(
         ],
         # For TensorRT engines; TensorRT itself comes from NVIDIA, under NVIDIA's licence, by the user's own choice.
         "tensorrt": ["onnx"],
-        "train": ["torch", "torchvision", "onnx", "onnxscript", "tensorboard"],
+        "train": ["torch", "torchvision", "onnx", "onnxscript", "tensorboard", "scikit-image"],
+        # Another engine for CPUs, and many recordings on a cluster.
+        "openvino": ["openvino"],
+        "ray": ["ray"],
         "eval": ["trackeval", "pycocotools", "rosbags", "matplotlib"],
         # H.264 for overlay videos. Apart from the rest, because its wheels carry x264 and x265, which are GPL.
         "video": ["av"],

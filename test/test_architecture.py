@@ -33,7 +33,8 @@ ARROWS = {
     "backends": {"types", "core", "backends"},
     "tracking": {"types", "core", "tracking"},
     "pipeline": STEPS,
-    "cli": STEPS | {"data", "evaluation", "cli"},
+    "labelling": {"types", "core", "data", "labelling"},
+    "cli": STEPS | {"data", "evaluation", "labelling", "cli"},
     "ros": STEPS | {"data", "evaluation", "ros"},
     "nets": {"types", "core", "nets"},
     "learn": {"types", "core", "data", "nets", "learn"},
@@ -52,7 +53,7 @@ ENGINES = {"torch", "torchvision", "onnxruntime", "tensorrt", "tensorrt_rtx", "r
 """Outside packages of which a robot, a laptop or a trainer may lack some."""
 
 NEVER = {
-    **dict.fromkeys(("types", "core", "data", "evaluation", "tracking", "pipeline"), ENGINES),
+    **dict.fromkeys(("types", "core", "data", "evaluation", "tracking", "pipeline", "labelling"), ENGINES),
     "ros": ENGINES - {"rclpy"},
     "nets": {"rclpy"},
     "learn": {"rclpy"},

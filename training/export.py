@@ -101,7 +101,9 @@ def export_coco(
         max_detections=COCO_DETECT.detections,
         method="torchvision maskrcnn_resnet50_fpn",
         supervision="full (COCO masks)",
-        training=TrainingRecord("training/export.py --coco", "", "", {"net": to_mapping(COCO_NET)}),
+        training=TrainingRecord(
+            "training/export.py --coco", "", "", {"net": to_mapping(COCO_NET), "detect": to_mapping(COCO_DETECT)}
+        ),
         thresholds=thresholds,
     )
     return write_checked(bundle, net, COCO_DETECT, out, images)

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
-from training.recipe import LABELS
 from wsperception import rle
 from wsperception.data.labelled_frames import LabelledFrame, read_labelled_frames
+from wsperception.types import LabelSpace
 
+LABELS = LabelSpace(("car", "pedestrian"), (True, True))
 HEIGHTS = (0, 25, 50, 100, 10000)
 """Borders of the groups, in pixels."""
 

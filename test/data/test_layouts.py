@@ -3,8 +3,9 @@ from pathlib import Path
 
 import pytest
 
+from wsperception.data.label_file import BoxLabel, FrameLabels, LabelFile, write_label_file
 from wsperception.data.labelled_frames import LabelledFrame, read_labelled_frames
-from wsperception.data.layouts import CVAT_VIDEO, DETECTION, KITTI, MOT, layout_of, read_box_sequences
+from wsperception.data.layouts import CVAT_VIDEO, DETECTION, KITTI, LABELLED, MOT, layout_of, read_box_sequences
 from wsperception.errors import InputError
 from wsperception.types import LabelSpace
 
@@ -52,6 +53,22 @@ def test_layouts_are_told_by_their_content(tmp_path: Path) -> None:
     for name, layout in names.items():
         assert layout_of(tmp_path / name) == layout
     assert [sequence.name for sequence in read_box_sequences(tmp_path / "tasks", LABELS)] == ["one"]
+
+
+def test_frames_labelled_here_are_read(tmp_path: Path) -> None:
+    boxes = (BoxLabel("pedestrian", 4, (1, 2, 5, 9)),)
+    frames = tuple(
+        FrameLabels(number, f"images/{number:06d}.png", number, boxes=found)
+        for number, found in ((0, boxes), (5, ()), (10, None))
+    )
+    write_label_file(tmp_path, LabelFile("street", "a bag", 5, (20, 30), LABELS, frames))
+    for frame in frames:
+        write(tmp_path / frame.image)
+    assert layout_of(tmp_path) == LABELLED
+    read = weak(tmp_path)
+    assert [frame.number for frame in read] == [0, 5]  # the third was never looked at for boxes
+    assert [frame.boxes.tolist() for frame in read] == [[[1, 2, 5, 9]], []]
+    assert read[0].class_ids.tolist() == [1]
 
 
 def test_what_is_no_layout(tmp_path: Path) -> None:

@@ -6,6 +6,8 @@ from wsperception.data.box_labels import BoxSequence
 from wsperception.data.cvat import ANNOTATIONS, read_cvat_video
 from wsperception.data.cvat_mot import LABELS_FILE, read_cvat_mot
 from wsperception.data.kitti_detection import find_detection_folders, read_detections
+from wsperception.data.label_file import FILE_NAME, read_label_file
+from wsperception.data.label_frames import box_sequence
 from wsperception.data.motchallenge import find_mot_folders, read_mot_sequence
 from wsperception.errors import InputError
 from wsperception.types import LabelSpace
@@ -14,11 +16,12 @@ KITTI = "KITTI tracking or KITTI MOTS"
 MOT = "MOTChallenge, or CVAT's MOT 1.1"
 CVAT_VIDEO = "CVAT for video 1.1"
 DETECTION = "KITTI objects, as CVAT's KITTI 1.0"
+LABELLED = "frames labelled with wsperception label"
 """Names of the layouts, for messages."""
 
 
 def layout_of(root: Path) -> str:
-    """KITTI, MOT, CVAT_VIDEO or DETECTION. InputError, saying what is known, for anything else."""
+    """KITTI, LABELLED, MOT, CVAT_VIDEO or DETECTION. InputError, saying what is known, for anything else."""
     if root.is_file() and root.suffix.lower() == ".zip":
         raise InputError(
             f"{root}: an archive; unpack it, or write a folder of it: training/prepare.py {root} --out NEW"
@@ -27,6 +30,8 @@ def layout_of(root: Path) -> str:
         raise InputError(f"{root}: no such folder; expected labelled images of a known layout")
     if any((root / part / "image_02").is_dir() for part in ("", "training")):
         return KITTI
+    if (root / FILE_NAME).is_file():
+        return LABELLED
     if _video_folders(root):
         return CVAT_VIDEO
     if find_mot_folders(root):
@@ -36,7 +41,8 @@ def layout_of(root: Path) -> str:
     there = ", ".join(sorted(path.name for path in root.iterdir())[:5]) or "nothing"
     raise InputError(
         f"{root}: expected one of image_02/NAME/ (KITTI tracking, KITTI MOTS), NAME/gt/gt.txt (MOTChallenge, CVAT MOT "
-        f"1.1), annotations.xml (CVAT for video 1.1), label_2/ (KITTI objects); found {there}"
+        f"1.1), annotations.xml (CVAT for video 1.1), {FILE_NAME} (wsperception label), label_2/ "
+        f"(KITTI objects); found {there}"
     )
 
 
@@ -47,6 +53,8 @@ def read_box_sequences(root: Path, labels: LabelSpace) -> list[BoxSequence]:
     """
     layout = layout_of(root)
     assert layout != KITTI
+    if layout == LABELLED:
+        return [box_sequence(root, read_label_file(root), labels)]
     if layout == CVAT_VIDEO:
         return [read_cvat_video(folder, labels) for folder in _video_folders(root)]
     if layout == DETECTION:
