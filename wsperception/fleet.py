@@ -145,7 +145,8 @@ def _earlier(task: TrackRequest, model_sha256: str) -> Outcome | None:
 def _in_processes(tasks: Sequence[TrackRequest], jobs: int) -> Iterator[Outcome]:
     """Outcomes as they come; a process per bag, so that one that is killed takes nothing with it."""
     context = multiprocessing.get_context("spawn")
-    waiting, running = list(tasks), {}
+    waiting = list(tasks)
+    running: dict[Any, tuple[Any, Connection, TrackRequest]] = {}
     try:
         while waiting or running:
             while waiting and len(running) < jobs:
@@ -156,7 +157,7 @@ def _in_processes(tasks: Sequence[TrackRequest], jobs: int) -> Iterator[Outcome]
                 sender.close()
                 running[process.sentinel] = (process, receiver, task)
             for sentinel in wait(list(running)):
-                process, receiver, task = running.pop(sentinel)  # type: ignore[index]
+                process, receiver, task = running.pop(sentinel)
                 process.join()
                 yield _received(receiver, task, process.exitcode)
     finally:

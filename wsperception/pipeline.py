@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from wsperception.backends import Backend
+from wsperception.backends import Network
 from wsperception.bundle import ModelBundle
 from wsperception.decode import RawOutputs, broken_rows, decode
 from wsperception.fusion import Fused, FusionSettings, fuse
@@ -70,7 +70,7 @@ class Pipeline:
     stay. Does not close the backend.
     """
 
-    def __init__(self, backend: Backend, bundle: ModelBundle, settings: PipelineSettings | None = None) -> None:
+    def __init__(self, backend: Network, bundle: ModelBundle, settings: PipelineSettings | None = None) -> None:
         self._backend = backend
         self._bundle = bundle
         self._settings = settings if settings is not None else default_settings(bundle)

@@ -58,7 +58,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=300)
     rounds = parser.parse_args().rounds
     cv2.setNumThreads(1)  # so that its time counts whole
-    wsperception.pipeline.time = types.SimpleNamespace(perf_counter=time.thread_time)  # type: ignore[assignment]
+    setattr(wsperception.pipeline, "time", types.SimpleNamespace(perf_counter=time.thread_time))  # noqa: B010
     # None of the objects is dropped for being hidden by others: 20 go all the way.
     settings = dataclasses.replace(default_settings(BUNDLE), fusion=FusionSettings(min_area=1, min_visible=0.0))
     fill = message_filler()

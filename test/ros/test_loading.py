@@ -164,5 +164,10 @@ def test_what_is_done_aside_gives_its_result_or_its_error_and_the_node_goes_back
 
 def test_without_an_executor_work_is_waited_for(node):
     aside = Aside(node)
-    assert aside.do("sleeping", lambda: time.sleep(0.2) or aside.text.partition(",")[0]) == "sleeping"
+
+    def slept() -> str:
+        time.sleep(0.2)
+        return aside.text.partition(",")[0]
+
+    assert aside.do("sleeping", slept) == "sleeping"
     assert aside.text == ""

@@ -63,7 +63,7 @@ def capture(
             outputs = forward()
     stream.synchronize()
     hosts = [torch.empty(output.shape, dtype=output.dtype, pin_memory=True) for output in outputs]
-    graph = torch.cuda.CUDAGraph()
+    graph: Any = torch.cuda.CUDAGraph()
     try:
         with torch.cuda.graph(graph, stream=stream):
             outputs = forward()
