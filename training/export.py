@@ -164,7 +164,7 @@ def _figures(report: Parity) -> str:
 
 
 def _thresholds(options: argparse.Namespace) -> Thresholds:
-    return Thresholds(score=options.score, mask=options.mask, similarity=options.similarity)
+    return Thresholds(options.score, options.mask, options.similarity, options.visible)
 
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
@@ -182,6 +182,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--score", type=float, default=0.9, help="detection threshold (Table 1: 0.9)")
     parser.add_argument("--mask", type=float, default=0.5, help="foreground probability of a mask's pixels")
     parser.add_argument("--similarity", type=float, default=0.0, help="similarity above which a track continues")
+    parser.add_argument("--visible", type=float, default=0.4, help="part of a mask that better objects must leave")
     return parser.parse_args(arguments)
 
 

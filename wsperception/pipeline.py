@@ -187,7 +187,7 @@ def default_settings(bundle: ModelBundle) -> PipelineSettings:
     thresholds = bundle.thresholds
     return PipelineSettings(
         TrackerSettings(min_score=thresholds.score, min_similarity=thresholds.similarity),
-        FusionSettings(mask_threshold=thresholds.mask),
+        FusionSettings(mask_threshold=thresholds.mask, min_visible=thresholds.visible),
     )
 
 

@@ -15,7 +15,12 @@ REPOSITORY = Path(__file__).parents[2]
 OUTPUTS = {"/perception/overlay", "/perception/instance_ids", "/perception/detections", "/diagnostics"}
 
 # Three values belong to the model (its bundle.json); a file of defaults must not overrule them.
-FROM_THE_MODEL = {("tracker", "min_score"), ("tracker", "min_similarity"), ("fusion", "mask_threshold")}
+FROM_THE_MODEL = {
+    ("tracker", "min_score"),
+    ("tracker", "min_similarity"),
+    ("fusion", "mask_threshold"),
+    ("fusion", "min_visible"),
+}
 
 
 def written() -> dict:
