@@ -1,5 +1,6 @@
 """Fixtures that several tests share: a model that needs no training, and real sample data where it lies beside us."""
 
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +15,11 @@ INPUT_SIZE = (96, 320)
 """(h, w) of the constant bundle's network."""
 CONSTANT_BOXES = np.array([[20, 30, 120, 80], [200, 20, 230, 90]], np.float32)
 """What the constant bundle sees in every image, in network-input pixels: a car and a pedestrian."""
+
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A shell starts what it puts into the background deaf to Ctrl-C, and all processes of the tests would inherit it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture

@@ -112,7 +112,7 @@ def test_wheel_carries_every_module(wheel):
     written = {
         path.relative_to(ROOT).as_posix()
         for path in files_below(ROOT / "wsperception")
-        if path.suffix in (".py", ".html", ".msg", ".yaml", ".typed")
+        if path.suffix in (".py", ".html", ".css", ".js", ".svg", ".msg", ".yaml", ".typed")
     }
     assert carried == written
     tops = {name.split("/")[0] for name in wheel.namelist()}
