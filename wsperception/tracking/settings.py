@@ -120,7 +120,9 @@ class TrackerSettings:
     )
     max_id: int = setting(65535, "After this id counting starts again at 1, skipping living tracks", low=1, high=65535)
     association: str = setting(
-        "paper", "paper (WSMOTS Eq. 3 and 4) or full (motion, masks, low scores, gaps)", choices=("paper", "full")
+        "paper",
+        "paper (WSMOTS Eq. 3 and 4) or full (motion, low scores, gaps; its values were chosen with min_score 0.3)",
+        choices=("paper", "full"),
     )
     full: FullSettings = field(default_factory=FullSettings)
     camera_motion: CameraMotionSettings = field(default_factory=CameraMotionSettings)
