@@ -1,0 +1,47 @@
+"""The loss of pixel classes where only some pixels have a label, and its use for a panoptic network's semantic branch.
+
+LAT section 3.1; Kirillov et al., Panoptic Feature Pyramid Networks, arXiv:1901.02446, section 3.
+"""
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+IGNORED = 255
+"""Value of pixels without a label."""
+
+
+def partial_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
+    """Mean of -log p(label) over the pixels that have a label.
+
+    logits  (B, C, H, W)   softmax over C
+    labels  (B, H, W)      integers below C, or IGNORED
+
+    LAT Eq. 1, summed over the labelled pixels Omega' instead of Omega ("ignore regions over which the loss is not
+    computed") and divided by their number, so that an image's weight does not grow with what was annotated; the mean is
+    over all images together. No labelled pixel: zero, attached to the graph.
+    """
+    wanted = labels.long()
+    labelled = wanted != IGNORED
+    wide = logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits  # the sum would overflow
+    total = functional.cross_entropy(wide, wanted, ignore_index=IGNORED, reduction="sum")
+    return total / labelled.sum().clamp(min=1)
+
+
+def semantic_loss(logits: Tensor, classes: Tensor, thing_count: int) -> Tensor:
+    """Partial cross-entropy of the semantic branch's logits against maps of class ids.
+
+    logits       (B, 1 + S, h, w)  "a thing", then the S stuff classes; enlarged bilinearly to the maps' size
+    classes      (B, H, W)         class ids, things before stuff, or IGNORED
+    thing_count                    class ids below are things
+
+    Panoptic FPN: the branch "also outputs a special 'other' class for all pixels belonging to objects".
+    """
+    enlarged = functional.interpolate(logits, classes.shape[-2:], mode="bilinear", align_corners=False)
+    return partial_cross_entropy(enlarged, branch_labels(classes, thing_count))
+
+
+def branch_labels(classes: Tensor, thing_count: int) -> Tensor:
+    """Class ids (...) as channels of the semantic branch: 0 for things, 1, 2, ... for stuff; IGNORED stays."""
+    wanted = classes.long()
+    return torch.where(wanted == IGNORED, wanted, (wanted - (thing_count - 1)).clamp(min=0))
