@@ -1,0 +1,155 @@
+"""Segment proposals of a whole training set, computed in parallel and kept on disk, image by image."""
+
+import dataclasses
+import hashlib
+import json
+import logging
+import multiprocessing
+import os
+import struct
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import cv2
+import numpy as np
+from tqdm import tqdm
+
+from wsperception.errors import InputError
+from wsperception.learn.proposals import Proposals, ProposalSettings, segment_proposals
+
+logger = logging.getLogger(__name__)
+
+VERSION = 1
+"""Goes up when the same image and settings give other proposals, or the file another content."""
+
+_BROKEN = (
+    ValueError, KeyError, OSError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error, struct.error,
+)  # fmt: skip
+"""What reading a damaged archive raises; InputError is a ValueError."""
+
+
+@dataclass(frozen=True)
+class CacheCounts:
+    """What became of the images of a set.
+
+    read     proposals were there
+    made     were not
+    rebuilt  were in a file that is broken; made anew
+    empty    images without a single proposal, among the ones above
+    """
+
+    read: int
+    made: int
+    rebuilt: int
+    empty: int
+
+
+def prepare_proposals(paths: Sequence[Path], settings: ProposalSettings, folder: Path, workers: int = 0) -> CacheCounts:
+    """Sees to it that `folder` holds the proposals of every image, from where `kept_proposals` reads them.
+
+    paths    images; read as RGB
+    folder   one file per image, named after its pixels and the settings. What is there stays, so that an interrupted
+             run goes on where it stopped; a file that is broken is made anew.
+    workers  processes; 0 computes in this one. Their number changes nothing in the result.
+
+    Raises InputError where an image cannot be read.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    states = list(tqdm(_all(paths, settings, folder, workers), "proposals", len(paths)))
+    kinds = [kind for kind, _ in states]
+    empty = sum(count == 0 for _, count in states)
+    counts = CacheCounts(kinds.count("read"), kinds.count("made"), kinds.count("rebuilt"), empty)
+    logger.info("proposals: %d images read, %d made, %d rebuilt; %d without any", *dataclasses.astuple(counts))
+    return counts
+
+
+def kept_proposals(image: np.ndarray, settings: ProposalSettings, folder: Path) -> Proposals:
+    """Proposals of an image (H, W, 3) uint8 RGB: read from `folder` where they are there and sound, made and kept
+    otherwise."""
+    return _kept(image, settings, folder)[0]
+
+
+def _kept(image: np.ndarray, settings: ProposalSettings, folder: Path) -> tuple[Proposals, str]:
+    """The proposals, and whether they were "read", "made" or "rebuilt"."""
+    path = folder / f"{_key(image, settings)}.npz"
+    state = "made"
+    if path.exists():
+        try:
+            return _read(path, (image.shape[0], image.shape[1])), "read"
+        except _BROKEN as error:
+            logger.warning("%s: broken (%s), made anew", path, error)
+            state = "rebuilt"
+    found = segment_proposals(image, settings)
+    _write(path, found)
+    return found, state
+
+
+def _all(paths: Sequence[Path], settings: ProposalSettings, folder: Path, workers: int) -> Iterator[tuple[str, int]]:
+    work = partial(_prepare, settings=settings, folder=folder)
+    if workers == 0:
+        yield from map(work, paths)
+        return
+    # Not forked: a fork of a process that runs threads, as PyTorch does, may hang.
+    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+        yield from pool.map(work, paths, chunksize=4)
+
+
+def _prepare(path: Path, settings: ProposalSettings, folder: Path) -> tuple[str, int]:
+    cv2.setNumThreads(1)  # the processes share the cores among them
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
+    image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR_RGB) if content else None
+    if image is None:
+        raise InputError(f"{path}: expected an image that OpenCV reads")
+    found, state = _kept(image, settings, folder)
+    return state, len(found)
+
+
+def _key(image: np.ndarray, settings: ProposalSettings) -> str:
+    """32 hexadecimal digits that change with the pixels, the settings and the version of the method."""
+    digest = hashlib.sha256(np.ascontiguousarray(image).tobytes())
+    about = [VERSION, image.shape, dataclasses.asdict(settings)]
+    digest.update(json.dumps(about, sort_keys=True).encode())
+    return digest.hexdigest()[:32]
+
+
+def _read(path: Path, size: tuple[int, int]) -> Proposals:
+    with path.open("rb") as file:  # np.load leaves a file open that it cannot read to the end
+        archive = np.load(file, allow_pickle=False)
+        if not isinstance(archive, np.lib.npyio.NpzFile):
+            raise InputError("expected an archive of arrays")
+        superpixels, packed = archive["superpixels"].astype(np.int32), archive["membership"]
+        objectness, boxes = archive["objectness"], archive["boxes"]
+    if superpixels.shape != size or superpixels.min() < 0:
+        raise InputError(f"expected superpixels of {size[0]} x {size[1]} pixels, got {superpixels.shape}")
+    count, parts = len(objectness), int(superpixels.max()) + 1
+    membership = np.unpackbits(packed, axis=0, count=parts).astype(bool)
+    if membership.shape != (parts, count) or boxes.shape != (count, 4):
+        raise InputError(f"expected {count} proposals of {parts} superpixels, got {membership.shape}, {boxes.shape}")
+    areas = np.bincount(superpixels.ravel(), minlength=parts) @ membership
+    return Proposals(superpixels, membership, objectness, boxes, areas)
+
+
+def _write(path: Path, found: Proposals) -> None:
+    handle, name = tempfile.mkstemp(prefix=path.stem, suffix=".partial", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            np.savez_compressed(
+                file,
+                superpixels=found.superpixels.astype(np.min_scalar_type(len(found.membership))),
+                membership=np.packbits(found.membership, axis=0),
+                objectness=found.objectness,
+                boxes=found.boxes,
+            )
+        os.replace(name, path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
