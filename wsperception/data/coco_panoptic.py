@@ -63,7 +63,9 @@ def open_coco_panoptic(path: Path, images: Path | None = None, categories: Categ
             raise InputError(f"{file}: categories: expected the same as in {files[0].name}")
         prefix = "" if len(files) == 1 else f"{file.stem}/"
         entries.update(_entries(content, file, prefix, None if images is None else images / prefix))
-    return PanopticSet(str(path), known.labels, tuple(entries), partial(_read_named, entries, known.numbers))
+    segments = [segment for entry in entries.values() for segment in entry.segments]
+    scored = bool(segments) and all("score" in segment for segment in segments)
+    return PanopticSet(str(path), known.labels, tuple(entries), partial(_read_named, entries, known.numbers), scored)
 
 
 def read_categories(path: Path) -> Categories:
