@@ -2,8 +2,9 @@
 
 import dataclasses
 import os
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -96,8 +97,7 @@ def label_command(
     if request.video and (request.hand_out is None or request.hand_out.suffix != ".xml"):
         raise InputError("--video: expected together with --export FILE.xml")
     _check_folder(request)
-    request.out.mkdir(parents=True, exist_ok=True)
-    with folder_lock(request.out) as lock:
+    with _folder(request.out), folder_lock(request.out) as lock:
         file = _opened(request, progress)
         if request.take_in is not None:
             file = with_imported(file, _imported(request.take_in, file.labels), str(request.take_in), request.replace)
@@ -107,6 +107,19 @@ def label_command(
         if request.take_in is None and request.hand_out is None:
             file = _serve(LabelStore(request.out, file), request.port, lock, announce)
     return _summary(request.out, file)
+
+
+@contextmanager
+def _folder(out: Path) -> Iterator[None]:
+    """Makes the folder; what was asked in error leaves none behind that was not there before."""
+    new = not out.exists()
+    out.mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    except InputError:
+        if new and {entry.name for entry in out.iterdir()} <= {LOCK_NAME}:
+            shutil.rmtree(out)
+        raise
 
 
 def _serve(store: LabelStore, port: int, lock: Path, announce: Callable[[str], None]) -> LabelFile:
