@@ -1,11 +1,13 @@
 """Our pipeline beside torchvision's Mask R-CNN in eager PyTorch: same weights, same image, taking turns.
 
-    python -m benchmarks.deployment.torchvision_eager [--weights FILE] [--image FILE] [--rounds 15]
+    python -m benchmarks.deployment.torchvision_eager [--weights FILE] [--objects few] [--image FILE] [--rounds 15]
 
 torchvision's time holds all that its users need for masks in the image: resizing, the network, masks pasted to full
 size. Ours holds letterbox, network, decode, fusion and the tracker, per backend that is installed. Without --weights (a
 state dict of maskrcnn_resnet50_fpn, as `training/export.py --coco` takes it) random weights serve, whose scores are
-spread so that both find objects. The bundle is made once (about a minute) in --folder and used again.
+spread so that torchvision finds as many objects as it may (100, of any class), or few, of our classes only. It computes
+a mask per object found; our static graph computes 100, whatever is there. The bundle is made once (about a minute) in
+--folder and used again.
 """
 
 import argparse
@@ -44,6 +46,7 @@ MIN_SCORE = 0.5
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--weights", type=Path, help="torchvision's state dict (default: random weights)")
+    parser.add_argument("--objects", choices=("many", "few"), default="many", help="what random weights find")
     parser.add_argument("--image", type=Path, help="image of any size (default: one of a synthetic drive)")
     parser.add_argument("--folder", type=Path, default=Path("out/benchmarks"), help="where the bundle is kept")
     parser.add_argument("--rounds", type=int, default=15)
@@ -51,7 +54,7 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     arguments.folder.mkdir(parents=True, exist_ok=True)
-    weights = arguments.weights or random_weights(arguments.folder / "random_weights.pt")
+    weights = arguments.weights or random_weights(arguments.folder, arguments.objects == "few")
     image = street(arguments.image)
     bundle = bundle_of(weights, arguments.folder)
     calls: dict[str, Callable[[], int]] = {"torchvision eager": eager(weights, image)}
@@ -75,15 +78,19 @@ def main() -> None:
         print(f"| {name} | {median:.0f} | {min(values):.0f} | {calls[name]()} | {base / median:.2f} |")
 
 
-def random_weights(path: Path) -> Path:
-    """A state dict whose scores are spread over [0, 1], made once."""
+def random_weights(folder: Path, few: bool) -> Path:
+    """A state dict whose scores are spread over [0, 1], made once; with `few` it knows our classes only."""
+    path = folder / f"random_weights{'_few' * few}.pt"
     if not path.exists():
         torch.manual_seed(0)
         model = maskrcnn_resnet50_fpn(weights=None, weights_backbone=None)
+        scores = model.roi_heads.box_predictor.cls_score
         with torch.no_grad():
-            model.roi_heads.box_predictor.cls_score.weight.mul_(60)
+            scores.weight.mul_(60)
             model.roi_heads.box_predictor.bbox_pred.weight.mul_(10)
             model.rpn.head.cls_logits.weight.mul_(20)
+            if few:
+                scores.bias[[row for row in range(1, scores.out_features) if row not in COCO_IDS.values()]] -= 1e4
         torch.save(model.state_dict(), path)
     return path
 
