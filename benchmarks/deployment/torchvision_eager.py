@@ -1,13 +1,13 @@
 """Our pipeline beside torchvision's Mask R-CNN in eager PyTorch: same weights, same image, taking turns.
 
-    python -m benchmarks.deployment.torchvision_eager [--weights FILE] [--objects few] [--image FILE] [--rounds 15]
+    python -m benchmarks.deployment.torchvision_eager [--weights FILE] [--objects few] [--detections 20] [--rounds 15]
 
 torchvision's time holds all that its users need for masks in the image: resizing, the network, masks pasted to full
 size. Ours holds letterbox, network, decode, fusion and the tracker, per backend that is installed. Without --weights (a
 state dict of maskrcnn_resnet50_fpn, as `training/export.py --coco` takes it) random weights serve, whose scores are
-spread so that torchvision finds as many objects as it may (100, of any class), or few, of our classes only. It computes
-a mask per object found; our static graph computes 100, whatever is there. The bundle is made once (about a minute) in
---folder and used again.
+spread so that torchvision finds as many objects as it may, of any class, or few, of our classes only. It computes a
+mask per object found; our static graph computes --detections of them, whatever is there. The bundle is made once (about
+a minute) in --folder and used again.
 """
 
 import argparse
@@ -47,6 +47,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--weights", type=Path, help="torchvision's state dict (default: random weights)")
     parser.add_argument("--objects", choices=("many", "few"), default="many", help="what random weights find")
+    parser.add_argument("--detections", type=int, default=COCO_DETECT.detections, help="most objects, on both sides")
     parser.add_argument("--image", type=Path, help="image of any size (default: one of a synthetic drive)")
     parser.add_argument("--folder", type=Path, default=Path("out/benchmarks"), help="where the bundle is kept")
     parser.add_argument("--rounds", type=int, default=15)
@@ -56,8 +57,8 @@ def main() -> None:
     arguments.folder.mkdir(parents=True, exist_ok=True)
     weights = arguments.weights or random_weights(arguments.folder, arguments.objects == "few")
     image = street(arguments.image)
-    bundle = bundle_of(weights, arguments.folder)
-    calls: dict[str, Callable[[], int]] = {"torchvision eager": eager(weights, image)}
+    bundle = bundle_of(weights, arguments.detections, arguments.folder)
+    calls: dict[str, Callable[[], int]] = {"torchvision eager": eager(weights, arguments.detections, image)}
     for name in BACKENDS:
         try:
             backend = open_backend(bundle, name, arguments.threads)
@@ -105,15 +106,16 @@ def street(path: Path | None) -> np.ndarray:
     return np.ascontiguousarray(image[:, :, ::-1])
 
 
-def bundle_of(weights: Path, folder: Path) -> ModelBundle:
+def bundle_of(weights: Path, detections: int, folder: Path) -> ModelBundle:
     """The bundle of these weights, exported once."""
-    target = folder / f"r50-{hashlib.sha256(weights.read_bytes()).hexdigest()[:12]}"
+    target = folder / f"r50-{hashlib.sha256(weights.read_bytes()).hexdigest()[:12]}-{detections}"
     if target.is_dir():
         return read_bundle(target)
     labels = LabelSpace(tuple(COCO_IDS), (True,) * len(COCO_IDS))
     net = coco_perception_net(weights, labels.names)
     path = folder / "r50.onnx"
-    export_onnx(net, COCO_DETECT, INPUT_SIZE, path)
+    detect = dataclasses.replace(COCO_DETECT, detections=detections)
+    export_onnx(net, detect, INPUT_SIZE, path)
     bundle = ModelBundle(
         name=target.name,
         input_size=INPUT_SIZE,
@@ -121,10 +123,10 @@ def bundle_of(weights: Path, folder: Path) -> ModelBundle:
         mask_side=net.mask_side,
         mask_context=COCO_NET.mask_context,
         embedding_length=COCO_NET.embedding_length,
-        max_detections=COCO_DETECT.detections,
+        max_detections=detections,
         method="torchvision maskrcnn_resnet50_fpn",
         supervision="none",
-        training=TrainingRecord("", "", "", {"net": to_mapping(COCO_NET), "detect": to_mapping(COCO_DETECT)}),
+        training=TrainingRecord("", "", "", {"net": to_mapping(COCO_NET), "detect": to_mapping(detect)}),
         thresholds=Thresholds(score=MIN_SCORE),
     )
     written = write_bundle(target, path, bundle)
@@ -132,10 +134,14 @@ def bundle_of(weights: Path, folder: Path) -> ModelBundle:
     return written
 
 
-def eager(weights: Path, image: np.ndarray) -> Callable[[], int]:
+def eager(weights: Path, detections: int, image: np.ndarray) -> Callable[[], int]:
     """torchvision's way from the image to full-size masks; gives the number of objects."""
     model: MaskRCNN = maskrcnn_resnet50_fpn(
-        weights=None, weights_backbone=None, min_size=INPUT_SIZE[0], max_size=INPUT_SIZE[1]
+        weights=None,
+        weights_backbone=None,
+        min_size=INPUT_SIZE[0],
+        max_size=INPUT_SIZE[1],
+        box_detections_per_img=detections,
     )
     model.load_state_dict(torch.load(weights, weights_only=True))
     model.eval()
