@@ -77,6 +77,12 @@ def test_an_empty_text_and_an_unknown_class_are_named(tmp_path):
     other.write_text(f"4 3001 3 90 160 {rle.encode(CAR).decode()}\n")
     with pytest.raises(InputError, match=r"other\.txt: frame 4: expected class 1, 2 or 10, got 3"):
         SilhouetteDrive(DriveSettings(), other)
+    result = tmp_path / "result.txt"
+    result.write_text(f"4 7 1 90 160 {rle.encode(CAR).decode()}\n")
+    with pytest.raises(
+        InputError, match=r"result\.txt: frame 4: expected ids of class \* 1000 \+ .* got id 7 of class 1"
+    ):
+        SilhouetteDrive(DriveSettings(), result)
 
 
 def test_sequences_are_named_as_the_texts(text, tmp_path):

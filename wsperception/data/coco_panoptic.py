@@ -1,6 +1,6 @@
 """COCO's panoptic format: a PNG of segment numbers per image, and one JSON for all of them.
 
-NAME.json            images, annotations (file_name, image_id, segments_info), categories
+NAME.json               images, annotations (file_name, image_id, segments_info), categories
 NAME/000000142238.png   colour = number of the segment: red + 256 green + 65536 blue; 0 void
 
 Kirillov et al., "Panoptic Segmentation", CVPR 2019. A segment of a result may carry a "score" from 0 to 1.
@@ -46,7 +46,7 @@ def open_coco_panoptic(path: Path, images: Path | None = None, categories: Categ
     """The images of one JSON file or of all in a folder, by name (`000000142238`; `0001/000000` of several files).
 
     path        JSON file, beside the folder of its name with the PNG files; or a folder of such files
-    images      folder of the camera images, for their paths; of several files with a folder of each's name in it
+    images      folder of the camera images, below which each "file_name" lies
     categories  the classes, where the files need not name them: those of the ground truth, for a result
 
     Raises InputError naming file and key for what is no such JSON, an unknown category id, or categories that differ.
@@ -62,7 +62,7 @@ def open_coco_panoptic(path: Path, images: Path | None = None, categories: Categ
         if categories is None and _categories_of(content, file) != known:
             raise InputError(f"{file}: categories: expected the same as in {files[0].name}")
         prefix = "" if len(files) == 1 else f"{file.stem}/"
-        entries.update(_entries(content, file, prefix, None if images is None else images / prefix))
+        entries.update(_entries(content, file, prefix, images))
     segments = [segment for entry in entries.values() for segment in entry.segments]
     scored = bool(segments) and all("score" in segment for segment in segments)
     return PanopticSet(str(path), known.labels, tuple(entries), partial(_read_named, entries, known.numbers), scored)

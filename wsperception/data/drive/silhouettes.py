@@ -44,6 +44,11 @@ class SilhouetteDrive:
                 raise InputError(
                     f"{path}: frame {entry.frame}: expected class {CAR}, {PEDESTRIAN} or {IGNORE}, got {entry.class_id}"
                 )
+            if entry.class_id != IGNORE and entry.track_id // 1000 != entry.class_id:
+                raise InputError(
+                    f"{path}: frame {entry.frame}: expected ids of class * 1000 + instance, as in KITTI MOTS, got id "
+                    f"{entry.track_id} of class {entry.class_id}"
+                )
         height, width = self._source.objects[0].size
         frames = self._source.last_frame + 1
         self.settings = dataclasses.replace(settings, frames=frames, height=height, width=width)

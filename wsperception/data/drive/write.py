@@ -5,6 +5,8 @@ OUT/training/instances/0000/000000.png       16 bit, class * 1000 + instance; 10
 OUT/training/instances_txt/0000.txt          the same as MOTS text
 OUT/training/label_02/0000.txt               full boxes and ids; DontCare for the ignore region
 OUT/training/calib/0000.txt                  projection matrices
+OUT/training/panoptic/0000.json              where asked for: every pixel, in COCO's panoptic format,
+OUT/training/panoptic/0000/000000.png        with the segment numbers that `panoptic` describes
 OUT/drive.seqmap                             sequences and their lengths
 OUT/bags/0000/                               rosbag2 (mcap) with images and camera_info
 """
@@ -15,6 +17,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Protocol
@@ -23,6 +26,8 @@ import cv2
 import numpy as np
 
 from wsperception.data.drive.bag import BagWriter
+from wsperception.data.drive.panoptic import PanopticWriter
+from wsperception.data.drive.png import encode_png
 from wsperception.data.drive.sequence import IGNORE, IGNORE_ID, Drive, DriveFrame
 from wsperception.data.drive.settings import DriveSettings
 from wsperception.data.drive.silhouettes import SilhouetteDrive
@@ -37,6 +42,14 @@ Progress = Callable[[int, int], None]
 KITTI_NAMES = {1: "Car", 2: "Pedestrian"}
 _UNKNOWN = "-1 -1 -1 -1000 -1000 -1000 -10"
 """KITTI's placeholders for size, place and rotation in 3-D."""
+
+
+@dataclass(frozen=True)
+class Extras:
+    """What is written beside the KITTI MOTS layout: rosbag2 folders (which need `rosbags`), panoptic labels."""
+
+    bag: bool = True
+    panoptic: bool = False
 
 
 class FrameStream(Protocol):
@@ -55,6 +68,7 @@ def write_drive(
     sequences: int = 1,
     jobs: int = 1,
     bag: bool = True,
+    panoptic: bool = False,
     silhouettes: Path | None = None,
     progress: Progress | None = None,
 ) -> list[str]:
@@ -62,6 +76,7 @@ def write_drive(
 
     jobs         processes; a sequence is never divided
     bag          also write a rosbag2 folder per sequence (needs `rosbags`)
+    panoptic     also write panoptic labels
     silhouettes  a MOTS text, or a folder of them: their masks and ids, synthetic textures. Length, image size and name
                  are then the text's; of one text, `sequences` variants that differ in texture only
 
@@ -72,13 +87,13 @@ def write_drive(
         raise InputError(f"{out}: already there; expected a folder that does not exist yet")
     if sequences < 1 or jobs < 1:
         raise InputError(f"drive: expected at least 1 sequence and 1 job, got {sequences} and {jobs}")
-    drives = _streams(settings, sequences, silhouettes)
+    drives, extras = _streams(settings, sequences, silhouettes), Extras(bag, panoptic)
     with _finished_folder(out) as folder:
         total = sum(drive.settings.frames for drive in drives.values())
         if jobs == 1 or len(drives) == 1:
-            _write_here(folder, drives, bag, progress, total)
+            _write_here(folder, drives, extras, progress, total)
         else:
-            _write_in_processes(folder, drives, bag, progress, total, jobs)
+            _write_in_processes(folder, drives, extras, progress, total, jobs)
         lines = [f"{name} empty {0:06d} {drive.settings.frames - 1:06d}\n" for name, drive in drives.items()]
         (folder / "drive.seqmap").write_text("".join(lines))
     return list(drives)
@@ -107,6 +122,7 @@ def drive_command(
     rate_hz: float = 10.0,
     scene: str = "any",
     bag: bool = True,
+    panoptic: bool = False,
     silhouettes: Path | None = None,
     jobs: int = 1,
     progress: Progress | None = None,
@@ -114,7 +130,14 @@ def drive_command(
     """What `wsperception drive` does; arguments as its options, `size` (H, W). Returns the names of the sequences."""
     settings = DriveSettings(seed, frames, size[0], size[1], rate_hz, scene)
     return write_drive(
-        out, settings, sequences=sequences, jobs=jobs, bag=bag, silhouettes=silhouettes, progress=progress
+        out,
+        settings,
+        sequences=sequences,
+        jobs=jobs,
+        bag=bag,
+        panoptic=panoptic,
+        silhouettes=silhouettes,
+        progress=progress,
     )
 
 
@@ -134,22 +157,24 @@ def _finished_folder(out: Path) -> Iterator[Path]:
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def _write_here(folder: Path, drives: dict[str, FrameStream], bag: bool, progress: Progress | None, total: int) -> None:
+def _write_here(
+    folder: Path, drives: dict[str, FrameStream], extras: Extras, progress: Progress | None, total: int
+) -> None:
     done = 0
     for name, drive in drives.items():
-        for _ in _write_sequence(folder, name, drive, bag):
+        for _ in _write_sequence(folder, name, drive, extras):
             done += 1
             if progress is not None:
                 progress(done, total)
 
 
 def _write_in_processes(
-    folder: Path, drives: dict[str, FrameStream], bag: bool, progress: Progress | None, total: int, jobs: int
+    folder: Path, drives: dict[str, FrameStream], extras: Extras, progress: Progress | None, total: int, jobs: int
 ) -> None:
     done = 0
     # spawn: a fork would copy the threads' locks of whatever the caller has loaded.
     with ProcessPoolExecutor(min(jobs, len(drives)), mp_context=get_context("spawn")) as pool:
-        tasks = {pool.submit(_write_whole, folder, name, drive, bag): name for name, drive in drives.items()}
+        tasks = {pool.submit(_write_whole, folder, name, drive, extras): name for name, drive in drives.items()}
         try:
             for task in as_completed(tasks):
                 done += task.result()
@@ -160,12 +185,12 @@ def _write_in_processes(
             raise
 
 
-def _write_whole(folder: Path, name: str, drive: FrameStream, bag: bool) -> int:
+def _write_whole(folder: Path, name: str, drive: FrameStream, extras: Extras) -> int:
     cv2.setNumThreads(1)
-    return sum(1 for _ in _write_sequence(folder, name, drive, bag))
+    return sum(1 for _ in _write_sequence(folder, name, drive, extras))
 
 
-def _write_sequence(folder: Path, name: str, drive: FrameStream, bag: bool) -> Iterator[int]:
+def _write_sequence(folder: Path, name: str, drive: FrameStream, extras: Extras) -> Iterator[int]:
     """Writes a sequence and yields each frame's number when it is on the disk."""
     training = folder / "training"
     images, instances = training / "image_02" / name, training / "instances" / name
@@ -177,7 +202,8 @@ def _write_sequence(folder: Path, name: str, drive: FrameStream, bag: bool) -> I
     with (
         open(training / "instances_txt" / f"{name}.txt", "w") as text,
         open(training / "label_02" / f"{name}.txt", "w") as labels,
-        BagWriter(bag_folder, drive.camera) if bag else nullcontext() as bag_writer,
+        BagWriter(bag_folder, drive.camera) if extras.bag else nullcontext() as bag_writer,
+        PanopticWriter(training / "panoptic", name) if extras.panoptic else nullcontext() as panoptic_writer,
     ):
         for frame in drive.frames():
             encoded = encode_png(frame.image[..., ::-1])
@@ -187,15 +213,9 @@ def _write_sequence(folder: Path, name: str, drive: FrameStream, bag: bool) -> I
             labels.writelines(label_lines(frame))
             if bag_writer is not None:
                 bag_writer.add(frame.stamp_ns, encoded)
+            if panoptic_writer is not None:
+                panoptic_writer.add(frame)
             yield frame.index
-
-
-def encode_png(image: np.ndarray) -> bytes:
-    """PNG bytes of (H, W, 3) uint8 BGR or (H, W) uint16."""
-    # Level 1: noise does not compress, and higher levels only take time.
-    done, encoded = cv2.imencode(".png", image, [cv2.IMWRITE_PNG_COMPRESSION, 1])
-    assert done
-    return encoded.tobytes()
 
 
 def mots_lines(frame: DriveFrame) -> list[str]:
