@@ -14,14 +14,17 @@ from wsperception.data.clips import (
     aimed,
     augment,
     draw_augmentation,
+    moved_segments,
     no_augmentation,
 )
 from wsperception.data.frame_store import FrameStore, StoredFrame
 from wsperception.data.labelled_frames import IGNORE_ROW, FrameMasks, LabelledFrame
+from wsperception.data.segments import OUTSIDE, Segments
 from wsperception.errors import InputError
 from wsperception.geometry import tight_boxes
 from wsperception.preprocess import PADDING, Letterbox, fit, letterbox
 from wsperception.settings import from_mapping
+from wsperception.types import LabelSpace, WeakLabels
 
 IMAGE_SIZE = (40, 100)
 SETTINGS = ClipSettings(input_size=(32, 64), stored_scale=1.0, min_side=2.0, min_area=4, focus=0.0)
@@ -309,3 +312,63 @@ def assert_equal(a: ClipFrame, b: ClipFrame) -> None:
 def test_the_letterbox_that_the_comments_use() -> None:
     placing = fit(IMAGE_SIZE, (32, 64))
     assert (placing.scale_x, placing.scale_y) == pytest.approx((0.64, 0.65))
+
+
+def pointed(*points: tuple[float, float]) -> LabelledFrame:
+    weak = WeakLabels(
+        points=np.array(points, np.float32).reshape(-1, 2), point_classes=np.arange(len(points), dtype=np.int32)
+    )
+    return replace(labelled([], [[0, 0, 10, 20]]), weak=weak)
+
+
+def test_points_move_with_the_image() -> None:
+    image = grey()
+    # At scale 0.64 (in y 26 / 40 = 0.65): (50, 20) -> (32, 13); zoomed by 2 and shifted to the far right and bottom the
+    # content is (52, 128), its last 32 rows and 64 columns are seen: x 2 * 32 - 64 = 0, y 2 * 13 - 20 = 6.
+    frame = pointed((50.0, 20.0), (99.0, 39.0), (10.0, 20.0))
+    seen = augment(frame, stored(image), no_augmentation(), SETTINGS, 0)
+    assert seen.weak is not None and seen.weak.points is not None
+    np.testing.assert_allclose(seen.weak.points, [[32, 13], [63.36, 25.35], [6.4, 13]], rtol=1e-5)
+    assert seen.ignore_boxes.tolist() == [pytest.approx([0, 0, 6.4, 13])]
+    seen = augment(frame, stored(image), change(flip=True), SETTINGS, 0)
+    np.testing.assert_allclose(seen.weak.points, [[32, 13], [0.64, 25.35], [57.6, 13]], rtol=1e-5)
+    seen = augment(frame, stored(image), change(scale=2.0, shift=(1.0, 1.0)), SETTINGS, 0)
+    np.testing.assert_allclose(seen.weak.points, [[0, 6], [62.72, 30.7]], rtol=1e-5, atol=1e-4)
+    assert seen.weak.point_classes.tolist() == [0, 1]  # the third lies to the left
+
+
+def test_segments_move_with_the_image() -> None:
+    superpixels = np.repeat(np.arange(100, dtype=np.uint16)[None] // 50, 40, axis=0)
+    segments = Segments(superpixels, np.eye(2, dtype=bool), np.ones(2, np.float32))
+    seen = moved_segments(segments, stored(grey()), change(flip=True), SETTINGS).superpixels
+    # 26 rows of content; mirrored, superpixel 1 is on the left.
+    assert (seen[:26, :32] == 1).all() and (seen[:26, 32:] == 0).all()
+    assert (seen[26:] == OUTSIDE).all()
+
+
+def test_a_sampler_hands_segments_out_and_aims_at_points(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    cv2.imwrite(str(path), grey())
+    frames = [replace(pointed((90.0, 30.0)), path=path, number=number) for number in range(2)]
+    settings = replace(SETTINGS, focus=1.0, frames=1, scale_low=1.0, scale_high=1.0, crop=(16, 16))
+    store = FrameStore(frames, settings.stored_size, False, None)
+    asked: list[int] = []
+
+    def segments(row: int) -> Segments:
+        asked.append(row)
+        size = store[row].image.shape[:2]
+        return Segments(np.zeros(size, np.uint16), np.ones((1, 1), bool), np.ones(1, np.float32))
+
+    sampler = ClipSampler(frames, store, settings, 0, segments)
+    for number in range(6):
+        (sample,) = sampler.clip(number)
+        assert len(sample.weak.points) == 1  # the window is a ninth of the image, and the point is in it
+        assert sample.segments.superpixels.shape == (16, 16)
+    assert sorted(set(asked)) == [0, 1]
+    assert ClipSampler(frames, store, settings, 0).clip(0)[0].segments is None
+
+
+def test_classes_are_those_asked_for() -> None:
+    assert ClipSettings(classes=("cow",)).labels == LabelSpace(("cow",), (True,))
+    with pytest.raises(InputError, match="distinct"):
+        ClipSettings(classes=("cow", "cow"))

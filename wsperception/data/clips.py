@@ -1,6 +1,6 @@
 """Training samples: a few frames of one clip, augmented alike, with the labels that go with them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import cv2
@@ -8,9 +8,11 @@ import numpy as np
 
 from wsperception.data.frame_store import FrameStore, StoredFrame
 from wsperception.data.labelled_frames import IGNORE_ROW, LabelledFrame
+from wsperception.data.segments import OUTSIDE, Segments
 from wsperception.geometry import box_areas
 from wsperception.preprocess import PADDING, fit
 from wsperception.settings import check, setting
+from wsperception.types import LabelSpace, WeakLabels
 
 
 @dataclass(frozen=True)
@@ -35,10 +37,21 @@ class ClipSettings:
     min_side: float = setting(2.0, "objects with a smaller side are ignored", unit="px", low=0.0)
     min_area: int = setting(4, "objects with a smaller mask are ignored (full supervision)", unit="px", low=0)
     min_visible: float = setting(0.2, "objects of which a crop leaves less are ignored", low=0.0, high=1.0)
+    classes: tuple[str, ...] = setting(("car", "pedestrian"), "classes to learn, all of them things")
+    points_from: str = setting(
+        "masks", "point supervision of data without clicks: middles of masks, or centres of boxes",
+        choices=("masks", "boxes"),
+    )  # fmt: skip
     stored_scale: float = setting(1.25, "size of the decoded frames over input_size", low=0.5, high=4.0)
 
     def __post_init__(self) -> None:
         check(self)
+        self.labels  # noqa: B018 - refuses a class twice, or none
+
+    @property
+    def labels(self) -> LabelSpace:
+        """The classes."""
+        return LabelSpace(self.classes, (True,) * len(self.classes))
 
     @property
     def sample_size(self) -> tuple[int, int]:
@@ -65,6 +78,9 @@ class ClipFrame:
                                        supervision without pseudo masks
     clip          int                  index of the clip in the joint batch
     source        str                  image file, for messages
+    weak          WeakLabels or None   under point supervision: the points inside the content; its ignore boxes are
+                                       those above
+    segments      Segments or None     segment proposals, for methods that ask for them
     """
 
     image: np.ndarray
@@ -76,6 +92,8 @@ class ClipFrame:
     ignore_mask: np.ndarray | None
     clip: int
     source: str
+    weak: WeakLabels | None = None
+    segments: Segments | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,12 +118,21 @@ class ClipSampler:
     """The training set as an endless, numbered list of clips: number -> frames is a pure function of the seed.
 
     So the order of data needs no state: a resumed run, or one with another number of processes, reads the same clips.
-    Every labelled frame opens one clip per epoch; each epoch has its own permutation.
+    Every labelled frame opens one clip per epoch; each epoch has its own permutation. `segments` gives the proposals of
+    a row of the store, at the store's scale.
     """
 
-    def __init__(self, frames: Sequence[LabelledFrame], store: FrameStore, settings: ClipSettings, seed: int):
+    def __init__(
+        self,
+        frames: Sequence[LabelledFrame],
+        store: FrameStore,
+        settings: ClipSettings,
+        seed: int,
+        segments: Callable[[int], Segments] | None = None,
+    ) -> None:
         assert len(frames) == len(store) > 0
         self._frames, self._store, self._settings, self._seed = frames, store, settings, seed
+        self._segments = segments
         sequences = np.array([frame.sequence for frame in frames])
         self._first = np.searchsorted(sequences, sequences, side="left")  # frames are in order of their sequences
         self._end = np.searchsorted(sequences, sequences, side="right")
@@ -125,11 +152,18 @@ class ClipSampler:
         random = self._random(number)
         rows = self._draw_rows(number, random)
         change = draw_augmentation(random, self._settings)
-        first = self._frames[rows[0]]
-        if len(first.boxes) and random.random() < self._settings.focus:
-            box = first.boxes[random.integers(len(first.boxes))]
+        places = _places(self._frames[rows[0]])
+        if len(places) and random.random() < self._settings.focus:
+            box = places[random.integers(len(places))]
             change = aimed(change, box, self._store[rows[0]], self._settings)
-        return [augment(self._frames[row], self._store[row], change, self._settings, position) for row in rows]
+        return [self._sample(row, change, position) for row in rows]
+
+    def _sample(self, row: int, change: Augmentation, position: int) -> ClipFrame:
+        stored = self._store[row]
+        sample = augment(self._frames[row], stored, change, self._settings, position)
+        if self._segments is None:
+            return sample
+        return replace(sample, segments=moved_segments(self._segments(row), stored, change, self._settings))
 
     def _random(self, number: int) -> np.random.Generator:
         return np.random.default_rng([self._seed, 1, number])
@@ -213,6 +247,7 @@ def augment(
         masks = rows[None] == (np.flatnonzero(keep) + 1).astype(np.uint16)[:, None, None]  # (N, h, w)
         ignore_mask = rows == IGNORE_ROW
     ignored = np.concatenate([ignored[box_areas(ignored) > 0], clipped[inside & ~keep]])
+    weak = None if frame.weak is None else _moved_points(frame.weak, stored, to_input, content)
     return ClipFrame(
         image,
         clipped[keep],
@@ -223,7 +258,32 @@ def augment(
         ignore_mask,
         clip,
         str(frame.path),
+        weak,
     )
+
+
+def moved_segments(segments: Segments, stored: StoredFrame, change: Augmentation, settings: ClipSettings) -> Segments:
+    """Segments of a stored frame at network size under `change`; what the change leaves out has no pixel then."""
+    height, width = settings.sample_size
+    matrix = _pixel_index_matrix(_transform(stored, change, settings)[0])
+    superpixels = cv2.warpAffine(
+        segments.superpixels, matrix, (width, height), flags=cv2.INTER_NEAREST, borderValue=OUTSIDE
+    )
+    return replace(segments, superpixels=superpixels)
+
+
+def _places(frame: LabelledFrame) -> np.ndarray:
+    """(N, 4) float32: the boxes of the objects, or their points as boxes without an area."""
+    if frame.weak is None or frame.weak.points is None:
+        return frame.boxes
+    return np.tile(frame.weak.points, 2)
+
+
+def _moved_points(weak: WeakLabels, stored: StoredFrame, matrix: np.ndarray, content: np.ndarray) -> WeakLabels:
+    assert weak.points is not None and weak.point_classes is not None
+    points = _move_boxes(np.tile(weak.points, 2), stored, matrix)[:, :2]
+    inside = ((points >= content[:2]) & (points < content[2:])).all(axis=1)
+    return WeakLabels(points=points[inside], point_classes=weak.point_classes[inside])
 
 
 def _transform(stored: StoredFrame, change: Augmentation, settings: ClipSettings) -> tuple[np.ndarray, np.ndarray]:

@@ -11,10 +11,11 @@ import numpy as np
 from wsperception import rle
 from wsperception.data import kitti
 from wsperception.data.box_labels import BoxLabels, BoxSequence, no_labels
-from wsperception.data.layouts import KITTI, layout_of, read_box_sequences
+from wsperception.data.labelled_points import clicked_points, points_of_boxes, points_of_masks
+from wsperception.data.layouts import KITTI, LABELLED, layout_of, read_box_sequences
 from wsperception.data.mots import CLASS_NUMBERS, MotsObject, read_mots
 from wsperception.errors import InputError
-from wsperception.types import LabelSpace
+from wsperception.types import LabelSpace, WeakLabels
 
 logger = logging.getLogger(__name__)
 
@@ -61,6 +62,8 @@ class LabelledFrame:
     ignore_boxes  (I, 4) float32       regions that count neither for nor against
     masks         FrameMasks or None   None: nothing painted in this image (full supervision), or weak supervision,
                                        where no mask can leak because none is in memory
+    weak          WeakLabels or None   what is cheaper than boxes, where the supervision is by it: points. No box, class
+                                       or track is in memory then
     """
 
     path: Path
@@ -71,6 +74,13 @@ class LabelledFrame:
     track_keys: np.ndarray
     ignore_boxes: np.ndarray
     masks: FrameMasks | None
+    weak: WeakLabels | None = None
+
+    @property
+    def objects(self) -> int:
+        """How many objects are annotated."""
+        points = None if self.weak is None else self.weak.points
+        return len(self.boxes) if points is None else len(points)
 
 
 class TrackKeys:
@@ -88,14 +98,16 @@ class TrackKeys:
 
 
 def read_labelled_frames(
-    roots: tuple[Path, ...], split: str, labels: LabelSpace, supervision: str
+    roots: tuple[Path, ...], split: str, labels: LabelSpace, supervision: str, points_from: str = "masks"
 ) -> list[LabelledFrame]:
     """Every image of the chosen sequences of `roots` with its labels, sequence by sequence.
 
     roots        folders of KITTI tracking, KITTI MOTS, MOTChallenge or CVAT's exports, told by their content
     supervision  "full": masks, and boxes that are tight around them. "weak": boxes and ids of label_02, and no file
                  of masks is opened; only where a sequence has no label_02 are boxes taken from its masks, which are
-                 dropped at once.
+                 dropped at once. "points": one point per object, see `points_from`.
+    points_from  under "points", where a folder holds no clicks: "masks", their middles, or "boxes", their centres.
+                 Masks and boxes are dropped at once.
 
     An image without a row in the label file is annotated and empty; labels without an image are left out, and said.
     Where the boxes have no ids, every image is a sequence of its own: no box is taken for another object than it is.
@@ -106,15 +118,21 @@ def read_labelled_frames(
     keys = TrackKeys()
     for root in roots:
         layout = layout_of(root)
-        if layout != KITTI and supervision != "weak":
-            raise InputError(f"{root}: {layout}, which holds boxes; expected masks for full supervision")
+        if supervision == "points" and layout == LABELLED:
+            frames.extend(_clicked_frames(root, split, labels, frames[-1].sequence + 1 if frames else 0))
+            continue
+        if layout != KITTI and (supervision == "full" or (supervision == "points" and points_from == "masks")):
+            wanted = "masks for full supervision" if supervision == "full" else "masks, or data.points_from=boxes"
+            raise InputError(f"{root}: {layout}, which holds boxes; expected {wanted}")
         found: list[kitti.KittiSequence | BoxSequence]
         found = [*kitti.list_sequences(root)] if layout == KITTI else [*read_box_sequences(root, labels)]
         for sequence in kitti.select(found, split):
             if not sequence.images:
                 raise InputError(f"{root}: sequence {sequence.name}: expected images, found none")
             index = frames[-1].sequence + 1 if frames else 0
-            if isinstance(sequence, BoxSequence):
+            if supervision == "points":
+                frames.extend(_pointed_frames(sequence, index, labels, points_from))
+            elif isinstance(sequence, BoxSequence):
                 frames.extend(_frames_of_boxes(sequence, index, keys))
             else:
                 frames.extend(_frames_of_sequence(sequence, index, keys, labels, supervision))
@@ -205,6 +223,35 @@ def _frames_of_boxes(sequence: BoxSequence, index: int, keys: TrackKeys) -> Iter
         yield _labelled_frame(path, own, number, boxes.get(number, no_labels()), None, keys)
 
 
+def _pointed_frames(
+    sequence: kitti.KittiSequence | BoxSequence, index: int, labels: LabelSpace, points_from: str
+) -> list[LabelledFrame]:
+    if isinstance(sequence, BoxSequence):
+        points = {number: points_of_boxes(found) for number, found in sequence.labels.frames.items()}
+    elif points_from == "boxes":
+        points = {number: points_of_boxes(found) for number, found in _annotations(sequence, labels, "weak")[0].items()}
+    else:
+        objects, boxes = _painted(sequence, labels, "points")
+        masks = {number: _masks(entries, labels) for number, entries in objects.items()}
+        points = {number: points_of_masks(of.objects, of.size, boxes[number]) for number, of in masks.items()}
+    return [_pointed_frame(path, index, number, points.get(number)) for number, path in sequence.images.items()]
+
+
+def _clicked_frames(root: Path, split: str, labels: LabelSpace, index: int) -> list[LabelledFrame]:
+    name, images, points = clicked_points(root, labels)
+    if split != "all" and name not in split.split(","):
+        return []
+    return [_pointed_frame(path, index, number, points[number]) for number, path in images.items()]
+
+
+def _pointed_frame(path: Path, sequence: int, number: int, weak: WeakLabels | None) -> LabelledFrame:
+    found = no_labels()
+    weak = weak or points_of_boxes(found)
+    ignored = found.ignore_boxes if weak.ignore_boxes is None else weak.ignore_boxes
+    nobody = np.zeros(0, np.int64)
+    return LabelledFrame(path, sequence, number, found.boxes, nobody, nobody, ignored, None, weak)
+
+
 def _labelled_frame(
     path: Path, sequence: int, number: int, found: BoxLabels, masks: FrameMasks | None, keys: TrackKeys
 ) -> LabelledFrame:
@@ -225,16 +272,25 @@ def _annotations(
 ) -> tuple[dict[int, BoxLabels], dict[int, FrameMasks]]:
     if supervision == "weak" and sequence.boxes_path is not None:
         return kitti.read_tracking_labels(sequence.boxes_path, labels).frames, {}
+    objects, boxes = _painted(sequence, labels, supervision)
+    if supervision == "weak":
+        return boxes, {}
+    return boxes, {number: _masks(entries, labels) for number, entries in objects.items()}
+
+
+def _painted(
+    sequence: kitti.KittiSequence, labels: LabelSpace, supervision: str
+) -> tuple[dict[int, list[MotsObject]], dict[int, BoxLabels]]:
+    """What is painted in the frames that have an image, and the boxes around it."""
     if sequence.masks_path is None:
         wanted = "label_02 or masks" if supervision == "weak" else "masks in instances_txt/ or instances/"
         raise InputError(f"sequence {sequence.name}: expected {wanted} for {supervision} supervision, found none")
     objects = read_mots(sequence.masks_path).by_frame()
     objects = {number: objects[number] for number in sequence.images if number in objects}
     where = f"{sequence.masks_path}: frame"
-    boxes = {number: boxes_of_masks(entries, labels, f"{where} {number}") for number, entries in objects.items()}
-    if supervision == "weak":
-        return boxes, {}
-    return boxes, {number: _masks(entries, labels) for number, entries in objects.items()}
+    return objects, {
+        number: boxes_of_masks(entries, labels, f"{where} {number}") for number, entries in objects.items()
+    }
 
 
 def _masks(objects: list[MotsObject], labels: LabelSpace) -> FrameMasks:
