@@ -54,6 +54,14 @@ def test_what_is_written_is_read(folder):
     assert os.listdir(folder.parent) == ["tiny"]
 
 
+def test_a_panoptic_bundle(folder):
+    assert not read_bundle(folder).is_panoptic
+    assert read_bundle(folder).ordered_outputs == OUTPUTS
+    edit(folder, {"outputs": ["semantic", *reversed(OUTPUTS)]})
+    assert read_bundle(folder).is_panoptic
+    assert read_bundle(folder).ordered_outputs == (*OUTPUTS, "semantic")
+
+
 def test_writing_again_keeps_the_other_files(folder, tmp_path):
     (folder / "README.md").write_text("card")
     onnx = tmp_path / "better.onnx"
@@ -118,6 +126,27 @@ def test_missing_onnx_to_write(tmp_path):
         ({"schema_version": 2}, "schema_version: expected 1, got 2"),
         ({"outputs": list(OUTPUTS[:5])}, "outputs: expected boxes, scores, .*, got boxes"),
         ({"outputs": [1, 2]}, "outputs: expected str, got 1"),
+        ({"outputs": [*OUTPUTS, "depth"]}, "outputs: expected .* and perhaps semantic, got boxes, .*, depth"),
+        ({"outputs": [*OUTPUTS, "semantic", "semantic"]}, "outputs: expected boxes, .*, semantic, semantic"),
+        (
+            {"outputs": [*OUTPUTS, "semantic"], "label_space": {"names": ["car", "van"], "is_thing": [True, True]}},
+            r"label_space: expected things before stuff for the output 'semantic', got car \(thing\), van \(thing\)",
+        ),
+        (
+            {
+                "outputs": [*OUTPUTS, "semantic"],
+                "label_space": {"names": ["road", "car"], "is_thing": [False, True]},
+            },
+            r"label_space: expected things before stuff .*, got road \(stuff\), car \(thing\)",
+        ),
+        (
+            {
+                "outputs": [*OUTPUTS, "semantic"],
+                "label_space": {"names": ["car", "road"], "is_thing": [True, False]},
+                "input_size": [96, 322],
+            },
+            r"input_size: expected multiples of 4 for the output 'semantic', got \[96, 322\]",
+        ),
         ({"input_size": [96]}, "input_size: expected 2 values"),
         ({"input_size": [0, 320]}, r"input_size: expected height and width >= 1, got \[0, 320\]"),
         ({"input_size": "96x320"}, "input_size: expected 2 values, got '96x320'"),

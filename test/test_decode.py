@@ -1,11 +1,13 @@
 """Raw outputs to objects: filters, clipping, the way back to the image, and a network that gives nonsense."""
 
-import dataclasses
-
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import settings as run_settings
+from hypothesis import strategies as st
 
-from wsperception.decode import RawOutputs, broken_rows, decode
+from wsperception.bundle import OUTPUTS
+from wsperception.decode import RawOutputs, broken_rows, decode, decode_stuff
 from wsperception.preprocess import fit
 
 PLACING = fit((100, 200), (50, 80))
@@ -121,11 +123,73 @@ def test_rounding_of_half_precision_is_mended():
 def test_no_view_of_the_backends_memory_is_kept():
     raw = outputs()
     found = decode(raw, PLACING, 0.1)
-    for field in dataclasses.fields(RawOutputs):
-        assert not np.shares_memory(getattr(found, field.name), getattr(raw, field.name))
+    for name in OUTPUTS:
+        assert not np.shares_memory(getattr(found, name), getattr(raw, name))
 
 
 def test_no_rows_at_all():
     raw = outputs(0)
     assert len(decode(raw, PLACING, 0.5)) == 0
     assert broken_rows(raw, 0.5).shape == (0,)
+
+
+# ---- stuff
+
+
+def enlarged(plane: np.ndarray, image_size: tuple[int, int], steps: tuple[float, float]) -> np.ndarray:
+    """Bilinear values (H, W) of cells at the pixels of an image, one pixel at a time; `steps`: pixels per cell, y x."""
+    values = np.zeros(image_size)
+    last = plane.shape[0] - 1, plane.shape[1] - 1
+    for line, column in np.ndindex(image_size):
+        y = min(max((line + 0.5) / steps[0] - 0.5, 0.0), last[0])
+        x = min(max((column + 0.5) / steps[1] - 0.5, 0.0), last[1])
+        for i, j in np.ndindex(plane.shape):
+            values[line, column] += max(0.0, 1 - abs(y - i)) * max(0.0, 1 - abs(x - j)) * plane[i, j]
+    return values
+
+
+def test_stuff_by_hand():
+    # Input 4 x 8 is one row of two cells, the image has its size: cell centres at x = 2 and 6. Channel 1 falls from 240
+    # to 40, channel 0 rises from 15 to 215: equal where 240 - 50 (x - 2) = 15 + 50 (x - 2), x = 4.25. Pixel 4 has its
+    # centre at 4.5, so channel 1 has pixels 0 to 3.
+    semantic = np.array([[[15, 215]], [[240, 40]], [[0, 0]]], np.uint8)
+    stuff = decode_stuff(semantic, fit((4, 8), (4, 8)))
+    assert stuff.channels.tolist() == [[1, 1, 1, 1, 0, 0, 0, 0]] * 4
+    assert stuff.channels.dtype == np.uint8
+    # Each of two channels is the best of one cell, the third of none.
+    assert stuff.scores == pytest.approx([215 / 255, 240 / 255, 0.0])
+    assert stuff.scores.dtype == np.float32
+
+
+def test_padding_of_the_input_is_not_seen():
+    # An image of 8 x 8 in an input of 8 x 16: the content is the left half, two of four columns of cells. What the
+    # network says of the padding neither reaches the map nor the scores; one column beyond may colour the last pixels.
+    semantic = np.zeros((2, 2, 4), np.uint8)
+    semantic[0, :, :2], semantic[1, :, 2:] = 200, 250
+    stuff = decode_stuff(semantic, fit((8, 8), (8, 16)))
+    assert stuff.channels.shape == (8, 8)
+    assert (stuff.channels[:, :7] == 0).all()
+    assert stuff.scores == pytest.approx([200 / 255, 0.0])
+
+
+def test_of_equal_probabilities_the_first_wins():
+    semantic = np.full((3, 1, 2), 80, np.uint8)
+    semantic[2, 0, 1] = 81
+    stuff = decode_stuff(semantic, fit((4, 8), (4, 8)))
+    assert stuff.channels[0, 0] == 0
+    assert stuff.channels[0, 7] == 2
+
+
+@run_settings(derandomize=True, deadline=None, database=None, max_examples=12)
+@given(st.integers(0, 2**32 - 1), st.integers(9, 40), st.integers(9, 40))
+def test_the_map_is_the_best_of_bilinear_probabilities(seed, height, width):
+    semantic = np.random.default_rng(seed).integers(0, 256, (3, 4, 6)).astype(np.uint8)
+    placing = fit((height, width), (16, 24))
+    rows, columns = (-(-side // 4) + 1 for side in placing.content_size)
+    steps = 4 / placing.scale_y, 4 / placing.scale_x
+    exact = np.stack([enlarged(plane[:rows, :columns].astype(float), (height, width), steps) for plane in semantic])
+    stuff = decode_stuff(semantic, placing)
+    chosen = np.take_along_axis(exact, stuff.channels[None].astype(int), axis=0)[0]
+    present = np.unique(semantic[:, : rows - 1, : columns - 1].argmax(axis=0))
+    # Bytes are rounded to a whole number, so values closer than two of them may come in either order.
+    assert (chosen >= exact[present].max(axis=0) - 2.0).all()

@@ -6,9 +6,10 @@ from hypothesis import assume, given
 from hypothesis import settings as run_settings
 from hypothesis import strategies as st
 
+from wsperception.decode import StuffMap
 from wsperception.errors import InputError
-from wsperception.fusion import FusionSettings, fuse, sample_grid
-from wsperception.types import VOID, Instances
+from wsperception.fusion import FusionSettings, fill_with_stuff, fuse, sample_grid
+from wsperception.types import VOID, Instances, SegmentMap
 
 SIZE = (40, 60)
 
@@ -212,3 +213,75 @@ def test_settings_are_checked():
         FusionSettings(min_area=0)
     with pytest.raises(InputError, match=r"mask_threshold: expected 0.01 to 0.99, got 1.0"):
         FusionSettings(mask_threshold=1.0)
+
+
+# ---- stuff
+
+
+def stuff_map(channels: np.ndarray, *scores: float) -> StuffMap:
+    return StuffMap(channels.astype(np.uint8), np.array(scores, np.float32))
+
+
+def test_stuff_fills_what_things_leave():
+    # Two things: 200 and 150 pixels, of which the first takes 50. Channel 2 has the lines from 10 on, channel 1 those
+    # from 30 on; above is "a thing", which stays void where no object is. Of line 10 on, things have 5 * 10 = 50.
+    found = instances([[0, 0, 20, 10], [10, 5, 20, 15]], [0.97, 0.92])
+    things = fuse(found, FusionSettings(min_visible=0.3)).segments
+    channels = np.zeros(SIZE)
+    channels[10:30], channels[30:] = 2, 1
+    filled = fill_with_stuff(things, stuff_map(channels, 0.5, 0.75, 0.625, 0.0), 2, FusionSettings())
+    # 2 things, so channels 1 and 2 are classes 2 and 3.
+    assert filled.class_ids.tolist() == [VOID, 0, 1, 2, 3]
+    assert filled.track_ids.tolist() == [0] * 5
+    assert filled.scores == pytest.approx([0, 0.97, 0.92, 0.75, 0.625])
+    assert filled.boxes[3:].tolist() == [[0, 30, 60, 40], [0, 10, 60, 30]]
+    assert (filled.ids[things.ids > 0] == things.ids[things.ids > 0]).all()
+    assert np.bincount(filled.ids.ravel()).tolist() == [600 - 200 - 50 + 50, 200, 100 - 50, 600, 1200 - 50]
+    assert (things.ids[20:] == 0).all()  # what was given is as it was
+
+
+def test_the_box_of_stuff_is_tight_around_what_is_left():
+    # Channel 1 on columns 4 to 13 of lines 2 to 11; a thing takes the upper half and the left four columns of it.
+    channels = np.zeros(SIZE)
+    channels[2:12, 4:14] = 1
+    ids = np.zeros(SIZE, np.uint16)
+    ids[:7], ids[:, :8] = 1, 1
+    row = np.zeros(1, np.float32)
+    box = np.array([[0, 0, 60, 40]], np.float32)
+    things = SegmentMap(
+        ids, np.array([VOID, 0], np.int32), np.append(row, np.float32(0.9)), np.array([0, 8], np.int32),
+        np.concatenate([box * 0, box]),
+    )  # fmt: skip
+    filled = fill_with_stuff(things, stuff_map(channels, 0.9, 0.8), 1, FusionSettings())
+    assert filled.boxes[2].tolist() == [8, 7, 14, 12]
+    assert filled.track_ids.tolist() == [0, 8, 0]
+    assert np.count_nonzero(filled.ids == 2) == 6 * 5
+
+
+def test_little_stuff_is_void():
+    # 40 * 60 = 2400 pixels. Channel 1 has 24 of them, a hundredth; channel 3 one pixel; channel 2 all the others.
+    channels = np.full(SIZE, 2)
+    channels[3, 10:34] = 1
+    channels[7, 5] = 3
+    nothing = SegmentMap.empty(SIZE)
+    stuff = stuff_map(channels, 0.0, 0.9, 0.8, 0.7)
+
+    def classes(share: float) -> list[int]:
+        return fill_with_stuff(nothing, stuff, 2, FusionSettings(min_stuff_share=share)).class_ids.tolist()
+
+    assert classes(0.0) == [VOID, 2, 3, 4]
+    assert classes(0.01) == [VOID, 2, 3]
+    assert classes(0.011) == [VOID, 3]
+    filled = fill_with_stuff(nothing, stuff, 2, FusionSettings(min_stuff_share=0.011))
+    assert np.count_nonzero(filled.ids == 0) == 25
+    assert classes(1.0) == [VOID]
+
+
+def test_no_stuff_gives_the_things():
+    things = fuse(instances([[0, 0, 20, 10]], [0.97]), FusionSettings()).segments
+    assert fill_with_stuff(things, stuff_map(np.zeros(SIZE), 0.9, 0.0), 1, FusionSettings()) is things
+    # All of the stuff lies under the thing.
+    channels = np.zeros(SIZE)
+    channels[2:8, 3:9] = 1
+    share = FusionSettings(min_stuff_share=0.0)
+    assert fill_with_stuff(things, stuff_map(channels, 0.9, 0.9), 1, share) is things

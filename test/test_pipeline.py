@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from wsperception.bundle import ModelBundle, Thresholds, TrainingRecord
+from wsperception.bundle import OUTPUTS, ModelBundle, Thresholds, TrainingRecord
 from wsperception.decode import RawOutputs
 from wsperception.errors import InputError
 from wsperception.pipeline import STAGES, Pipeline, PipelineSettings, default_settings
@@ -224,3 +224,71 @@ def test_results_outlive_the_next_frame():
     pipeline(frame(1))
     assert (result.segments.ids == ids).all()
     assert (result.instances.masks == masks).all()
+
+
+# ---- panoptic models
+
+PANOPTIC = dataclasses.replace(
+    BUNDLE,
+    input_size=(48, 100),
+    label_space=LabelSpace(("car", "road", "sky"), (True, False, False)),
+    outputs=(*OUTPUTS, "semantic"),
+)
+
+
+def street(boxes: list[list[float]], scores: list[float], classes: list[int] | None = None) -> RawOutputs:
+    """Sky above line 24 of the input, road below it; of what is on the road the network knows that it is a thing."""
+    semantic = np.zeros((3, 12, 25), np.uint8)
+    semantic[2, :6], semantic[1, 6:] = 230, 204
+    for x0, y0, x1, y1 in boxes:
+        cells = np.s_[:, round(y0 / 4) : round(y1 / 4), round(x0 / 4) : round(x1 / 4)]
+        semantic[cells] = np.array([240, 10, 5], np.uint8)[:, None, None]
+    return dataclasses.replace(outputs(boxes, scores, classes), semantic=semantic)
+
+
+def test_things_then_stuff_by_hand():
+    # Image 96 x 200, twice the input: the car has 40 x 40 pixels, 40 x 24 of them below the horizon at line 48.
+    pipeline = Pipeline(Scripted([street([[20, 16, 40, 36]], [0.95])]), PANOPTIC)
+    result = pipeline(frame(0, size=(96, 200)))
+    segments = result.segments
+    assert segments.class_ids.tolist() == [-1, 0, 1, 2]
+    assert segments.track_ids.tolist() == [0, 1, 0, 0]
+    assert segments.boxes[1:].tolist() == [[40, 32, 80, 72], [0, 48, 200, 96], [0, 0, 200, 48]]
+    assert segments.scores == pytest.approx([0, 0.95, 204 / 255, 230 / 255])
+    areas = np.bincount(segments.ids.ravel(), minlength=4).tolist()
+    assert areas[1] == 1600
+    # Where "a thing" reaches half a pixel beyond its mask, nothing is known; elsewhere every pixel has its class.
+    assert areas[0] <= 4 * 40
+    assert abs(areas[2] - (200 * 48 - 40 * 24)) <= 80
+    assert len(result.instances) == 1
+    assert tuple(result.timings_ms) == STAGES
+
+
+def test_an_object_without_a_track_leaves_its_pixels_to_stuff_or_to_nobody():
+    # Below the score no object is there: what the semantic branch calls a thing is void, what it calls road is road.
+    unsure = street([[20, 28, 40, 36]], [0.5])
+    missed = dataclasses.replace(unsure, semantic=street([], []).semantic)
+    pipeline = Pipeline(Scripted([unsure], [missed]), PANOPTIC)
+    first, second = pipeline(frame(0, size=(48, 100))), pipeline(frame(1, size=(48, 100)))
+    assert first.segments.class_ids.tolist() == [-1, 1, 2]
+    assert (first.segments.ids[30:34, 24:36] == 0).all()
+    assert (second.segments.ids[24:] == 1).all()
+    assert (second.segments.ids > 0).all()
+
+
+def test_tracks_do_not_see_stuff():
+    frames = [street([[20 + 4 * step, 28, 40 + 4 * step, 36]], [0.95]) for step in range(3)]
+    bare = [dataclasses.replace(raw, semantic=None) for raw in frames]
+    with_stuff = Pipeline(Scripted(*([raw] for raw in frames)), PANOPTIC)
+    without = Pipeline(Scripted(*([raw] for raw in bare)), dataclasses.replace(PANOPTIC, outputs=OUTPUTS))
+    for index in range(3):
+        one, other = with_stuff(frame(index, size=(48, 100))), without(frame(index, size=(48, 100)))
+        assert one.segments.track_ids[:2].tolist() == other.segments.track_ids.tolist() == [0, 1]
+        assert ((one.segments.ids == 1) == (other.segments.ids == 1)).all()
+        assert (one.instances.boxes == other.instances.boxes).all()
+
+
+def test_an_object_of_a_stuff_class_is_nonsense():
+    result = Pipeline(Scripted([street([[20, 28, 40, 36]], [0.95], [1])]), PANOPTIC)(frame(0, size=(48, 100)))
+    assert result.broken == 1
+    assert result.segments.class_ids.tolist() == [-1, 1, 2]

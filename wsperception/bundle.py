@@ -18,6 +18,10 @@ from wsperception.types import LabelSpace
 SCHEMA_VERSION = 1
 OUTPUTS = ("boxes", "scores", "class_ids", "masks", "mask_boxes", "embeddings")
 """What a network gives, in this order; shapes in `wsperception.decode.RawOutputs`."""
+SEMANTIC = "semantic"
+"""What a panoptic network gives besides."""
+SEMANTIC_STRIDE = 4
+"""Input pixels per cell of that output, along either axis."""
 
 
 @dataclass(frozen=True)
@@ -86,8 +90,12 @@ class ModelBundle:
             raise InputError(f"input_size: expected height and width >= 1, got {list(self.input_size)}")
         if not 1.0 <= self.mask_context <= 4.0:
             raise InputError(f"mask_context: expected 1 to 4, got {self.mask_context}")
-        if sorted(self.outputs) != sorted(OUTPUTS):
-            raise InputError(f"outputs: expected {', '.join(OUTPUTS)}, got {', '.join(self.outputs)}")
+        if sorted(self.outputs) not in (sorted(OUTPUTS), sorted((*OUTPUTS, SEMANTIC))):
+            raise InputError(
+                f"outputs: expected {', '.join(OUTPUTS)} and perhaps {SEMANTIC}, got {', '.join(self.outputs)}"
+            )
+        if self.is_panoptic:
+            self._check_panoptic()
         if Path(self.onnx_file).name != self.onnx_file or not self.onnx_file:
             raise InputError(f"onnx_file: expected a file name without a folder, got {self.onnx_file!r}")
 
@@ -95,6 +103,29 @@ class ModelBundle:
     def onnx_path(self) -> Path:
         """The ONNX file."""
         return self.folder / self.onnx_file
+
+    @property
+    def is_panoptic(self) -> bool:
+        """Whether the network also says what stuff every pixel shows."""
+        return SEMANTIC in self.outputs
+
+    @property
+    def ordered_outputs(self) -> tuple[str, ...]:
+        """The outputs in the order of OUTPUTS, the semantic one last where there is one."""
+        return (*OUTPUTS, SEMANTIC) if self.is_panoptic else OUTPUTS
+
+    def _check_panoptic(self) -> None:
+        labels = self.label_space
+        things = labels.thing_count
+        if things == len(labels) or not all(labels.is_thing[:things]):
+            kinds = zip(labels.names, labels.is_thing, strict=True)
+            got = ", ".join(f"{name} ({'thing' if is_thing else 'stuff'})" for name, is_thing in kinds)
+            raise InputError(f"label_space: expected things before stuff for the output '{SEMANTIC}', got {got}")
+        if any(side % SEMANTIC_STRIDE for side in self.input_size):
+            raise InputError(
+                f"input_size: expected multiples of {SEMANTIC_STRIDE} for the output '{SEMANTIC}', "
+                f"got {list(self.input_size)}"
+            )
 
 
 def read_bundle(name_or_folder: str | Path) -> ModelBundle:

@@ -9,8 +9,8 @@ import numpy as np
 
 from wsperception.backends import Network
 from wsperception.bundle import ModelBundle
-from wsperception.decode import RawOutputs, broken_rows, decode
-from wsperception.fusion import Fused, FusionSettings, fuse
+from wsperception.decode import RawOutputs, broken_rows, decode, decode_stuff
+from wsperception.fusion import Fused, FusionSettings, fill_with_stuff, fuse
 from wsperception.preprocess import Letterbox, letterbox
 from wsperception.settings import check, setting
 from wsperception.tracking import Tracker, TrackerSettings
@@ -50,7 +50,7 @@ class Result:
     """What the path gives for one frame.
 
     frame       the input
-    segments    disjoint objects with track ids, by falling score
+    segments    disjoint objects with track ids, by falling score; of panoptic models, stuff behind them
     instances   the detections they were made from: row r of `instances` is row r + 1 of `segments`
     timings_ms  milliseconds of each of STAGES; frames of a batch share the network's
     broken      number of detections that were dropped because the network gave NaN or nonsense
@@ -124,8 +124,10 @@ class Pipeline:
 
     def _finish(self, frame: Frame, raw: RawOutputs, placing: Letterbox, timings_ms: dict[str, float]) -> Result:
         """Everything behind the network, for one frame."""
-        classes, settings = len(self._bundle.label_space), self._settings
+        labels, settings = self._bundle.label_space, self._settings
+        classes = labels.thing_count if self._bundle.is_panoptic else len(labels)
         start = time.perf_counter()
+        stuff = decode_stuff(raw.semantic, placing) if raw.semantic is not None else None
         broken = int(broken_rows(raw, settings.min_score, classes).sum())
         found = decode(raw, placing, settings.min_score, classes)
         timings_ms["decode"] = _ms_since(start)
@@ -137,6 +139,8 @@ class Pipeline:
         timings_ms["track"] = _ms_since(start)
         start = time.perf_counter()
         segments, instances = _published(fused, candidates, track_ids, settings)
+        if stuff is not None:
+            segments = fill_with_stuff(segments, stuff, labels.thing_count, settings.fusion)
         timings_ms["fuse"] += _ms_since(start)
         return Result(frame, segments, instances, timings_ms, broken)
 

@@ -192,6 +192,11 @@ class LabelSpace:
     def __len__(self) -> int:
         return len(self.names)
 
+    @property
+    def thing_count(self) -> int:
+        """Number of classes of countable objects."""
+        return sum(self.is_thing)
+
     def id_of(self, name: str) -> int:
         """Class id of `name`; InputError, listing the known names, if there is none."""
         if name not in self.names:

@@ -43,6 +43,8 @@ VALUES = {
     "embeddings": np.tile(np.array([[0, 1, 0]], np.float32), (ROWS, 1)),
 }
 
+PANOPTIC = {"label_space": LabelSpace(("car", "road"), (True, False)), "outputs": (*OUTPUTS, "semantic")}
+
 
 def write_model(path: Path, batch: int | str = 1, values: dict[str, np.ndarray] = VALUES, **changes: Any) -> Path:
     """A graph that gives `values` for every image; the boxes' first number is the image's first sample.
@@ -126,6 +128,40 @@ def test_outputs_of_each_image(tmp_path, engine, batch):
                 assert getattr(raw, name).dtype == VALUES[name].dtype
     assert backend.run(images(0)) == []
     backend.close()
+
+
+@pytest.mark.parametrize("batch", [1, "batch"])
+def test_a_panoptic_network_gives_its_semantic_map_too(tmp_path, engine, batch):
+    # One stuff class, so two channels, at a quarter of 24 x 40.
+    semantic = np.arange(2 * 6 * 10, dtype=np.uint8).reshape(2, 6, 10)
+    model = write_model(tmp_path / "m.onnx", batch, {"semantic": semantic, **VALUES})
+    bundle = bundle_of(tmp_path, model, **PANOPTIC)
+    backend = open_backend(bundle, engine, threads=1)
+    for raw in backend.run(images(2)):
+        assert raw.semantic is not None
+        assert raw.semantic.dtype == np.uint8
+        assert (raw.semantic == semantic).all()
+    backend.close()
+    # A bundle that does not promise the map does not give it, whatever the graph has.
+    plain = open_backend(bundle_of(tmp_path / "plain", model), engine, threads=1)
+    assert plain.run(images(1))[0].semantic is None
+    plain.close()
+
+
+@pytest.mark.parametrize(
+    ("semantic", "text"),
+    [
+        (None, "missing output 'semantic'; it has boxes"),
+        (np.zeros((2, 6, 10), np.float32), "output 'semantic': expected uint8, got float32"),
+        (np.zeros((3, 6, 10), np.uint8), r"output 'semantic': expected shape \(batch 1 or free, 2, 6, 10\), got"),
+        (np.zeros((2, 24, 40), np.uint8), r"output 'semantic': expected shape \(batch 1 or free, 2, 6, 10\), got"),
+    ],
+)
+def test_foreign_semantic_maps_are_refused(tmp_path, engine, semantic, text):
+    values = VALUES if semantic is None else {**VALUES, "semantic": semantic}
+    bundle = bundle_of(tmp_path, write_model(tmp_path / "m.onnx", values=values), **PANOPTIC)
+    with pytest.raises(InputError, match=f"bundle/model.onnx: {text}"):
+        open_backend(bundle, engine)
 
 
 def test_outputs_are_found_by_name_not_by_place(tmp_path, engine):

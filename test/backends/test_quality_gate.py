@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from wsperception.backends.quality_gate import BARS, Agreement, agreement, failures, lowest_compared, require
+from wsperception.bundle import OUTPUTS
 from wsperception.decode import RawOutputs
 from wsperception.errors import InputError
 
@@ -31,7 +32,7 @@ def outputs(*changes: tuple[str, int, object]) -> RawOutputs:
 
 def swapped(raw: RawOutputs) -> RawOutputs:
     order = [2, 0, 3, 1]
-    return RawOutputs(*(getattr(raw, name)[order] for name in raw.__dataclass_fields__))
+    return RawOutputs(*(getattr(raw, name)[order] for name in OUTPUTS))
 
 
 def test_equal_outputs_in_another_order_agree():
@@ -131,3 +132,34 @@ def test_lowest_compared_score():
     assert lowest_compared([weak], 0.9) == pytest.approx(0.1)  # fewer than ten: all
     # 0.9, 0.8, four times 0.3, four times 0.2, four times 0.1, 0.05: the tenth best is the last 0.2.
     assert lowest_compared([weak] * 4 + [outputs(("scores", 2, 0.05))], 0.9) == pytest.approx(0.2)
+
+
+def with_map(*columns: tuple[int, int, int]) -> RawOutputs:
+    """The outputs with a semantic map of three channels and one row of cells, 255 times their probabilities."""
+    return replace(outputs(), semantic=np.array(columns, np.uint8).T[:, None])
+
+
+def test_cells_by_hand():
+    # Cell 0 agrees. Cell 1: the engine takes channel 2, to which the reference gives 100 where its best is 112.
+    # That is less than 0.05 * 255 = 12.75; in cell 2, 90 for 110 is more. Cell 3: channel 0 against a sure 255.
+    reference = with_map((200, 30, 25), (43, 112, 100), (90, 110, 55), (0, 255, 0))
+    engine = with_map((180, 40, 35), (43, 100, 112), (110, 90, 55), (255, 0, 0))
+    found = agreement([reference], [engine], 0.35)
+    assert found.cells == 0.5
+    assert str(found).endswith("embedding cosine 1.0000, 50.00% of cells with the right class")
+    assert failures(found, BARS["int8"]) == ["cells 0.5 (bar 0.95)"]
+    assert failures(agreement([reference], [reference], 0.35), BARS["fp32"]) == []
+
+
+def test_cells_are_the_mean_of_the_frames():
+    sure, other = with_map((255, 0, 0), (255, 0, 0)), with_map((255, 0, 0), (0, 255, 0))
+    assert agreement([sure, sure], [sure, other], 0.35).cells == 0.75
+    empty = replace(sure, scores=np.zeros(4, np.float32))
+    assert agreement([empty], [replace(empty, semantic=other.semantic)], 0.35).cells == 0.5
+
+
+def test_without_a_semantic_branch_nothing_is_said_of_cells():
+    found = agreement([outputs()], [outputs()], 0.35)
+    assert found.cells is None
+    assert "cells" not in str(found)
+    assert failures(found, BARS["fp32"]) == []

@@ -18,6 +18,7 @@ from wsperception.settings import to_mapping  # noqa: E402
 from wsperception.types import LabelSpace  # noqa: E402
 
 SIZE = (64, 96)
+LABELS, IS_THING = ("car", "pedestrian", "road", "sky"), (True, True, False, False)
 DETECT = DetectSettings(pre_nms=30, proposals=10, detections=5, min_score=0.0)
 SMALL = NetSettings(
     fpn_channels=16, box_features=24, mask_channels=8, track_features=12, embedding_length=4, canonical_size=60.0
@@ -29,13 +30,15 @@ ARCHITECTURES = {
     "frozen": dataclasses.replace(SMALL, backbone="resnet18", pool_level=True, box_conv_relu=False),
     # layers inside of layers, and convolutions without a normalisation
     "mobilenet": dataclasses.replace(SMALL, backbone="mobilenet_v3_large"),
+    # standardised convolutions, whose weights are computed on export; layers called twice; biases of zeros left out
+    "panoptic": dataclasses.replace(SMALL, backbone="tiny", stuff_classes=2, semantic_channels=8),
 }
 
 
 def network(settings: NetSettings) -> PerceptionNet:
     """Random weights; no two normalisations are alike, and none is the identity."""
     torch.manual_seed(3)
-    net = PerceptionNet(settings, 2).eval()
+    net = PerceptionNet(settings, 2 + settings.stuff_classes).eval()
     with torch.no_grad():
         for name, tensor in net.state_dict().items():
             if tensor.dim() == 1 and ("bn" in name or "downsample.1" in name or "features" in name):
@@ -52,7 +55,7 @@ def exported(settings: NetSettings, net: PerceptionNet, folder) -> ModelBundle:
     bundle = ModelBundle(
         name="small",
         input_size=SIZE,
-        label_space=LabelSpace(("car", "pedestrian"), (True, True)),
+        label_space=LabelSpace(LABELS[: 2 + settings.stuff_classes], IS_THING[: 2 + settings.stuff_classes]),
         mask_side=net.mask_side,
         mask_context=1.0,
         embedding_length=settings.embedding_length,
@@ -67,14 +70,15 @@ def exported(settings: NetSettings, net: PerceptionNet, folder) -> ModelBundle:
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_the_rebuilt_network_computes_the_same(name, tmp_path):
-    net = network(ARCHITECTURES[name])
-    rebuilt = deployed_net(exported(ARCHITECTURES[name], net, tmp_path))
+    settings = ARCHITECTURES[name]
+    net = network(settings)
+    rebuilt = deployed_net(exported(settings, net, tmp_path))
     images = torch.randint(0, 256, (1, *SIZE, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
         for level, expected in zip(rebuilt.net.pyramid(images), net.pyramid(images), strict=True):
             assert torch.allclose(level, expected, rtol=1e-3, atol=1e-4 * float(expected.abs().max()))
         original = DeployedNet(net, DETECT)
-        for level in ("box", "mask", "track", "rpn"):
+        for level in ("box", "mask", "track", "rpn", *(["semantic"] if settings.stuff_classes else [])):
             theirs = rebuilt.net.get_submodule(level).state_dict()
             for key, tensor in original.net.get_submodule(level).state_dict().items():
                 assert torch.equal(theirs[key], tensor), f"{level}.{key}"

@@ -27,6 +27,7 @@ ARCHITECTURES = {
         SMALL, backbone="resnet50", pool_level=True, roi_half_pixel=False, box_conv_relu=False, other_classes=3,
         track_head="pooled", embedding_length=16,
     ),
+    "panoptic": replace(SMALL, backbone="tiny", stuff_classes=3, semantic_channels=8),
 }  # fmt: skip
 
 
@@ -37,11 +38,13 @@ def noise(count: int, height: int, width: int) -> np.ndarray:
 def network(settings: NetSettings) -> PerceptionNet:
     """Random weights with scores spread over [0, 1] and some overlap to suppress."""
     torch.manual_seed(0)
-    net = PerceptionNet(settings, 2).eval()
+    net = PerceptionNet(settings, 2 + settings.stuff_classes).eval()
     with torch.no_grad():
         net.box.cls_score.weight.mul_(60)
         net.box.bbox_pred.weight.mul_(30)
         net.rpn.cls_logits.weight.mul_(20)
+        if net.semantic is not None:
+            net.semantic.logits.weight.mul_(200)
     return net
 
 
@@ -76,6 +79,38 @@ def test_static_detection_is_eager_detection():
         assert torch.allclose(boxes[index, :count], expected.boxes, atol=1e-2)
         assert torch.equal(class_ids[index, :count].long(), expected.class_ids)
         assert torch.allclose(masks[index, :count], expected.masks, atol=1e-3)
+
+
+def test_the_semantic_output_is_the_branchs_probabilities(tmp_path: Path):
+    net = network(ARCHITECTURES["panoptic"])
+    images = noise(2, 96, 160)
+    with torch.no_grad():
+        *others, semantic = DeployedNet(net, DETECT)(torch.from_numpy(images))
+        assert net.semantic is not None
+        expected = net.semantic(net.pyramid(torch.from_numpy(images))).softmax(dim=1)
+    assert len(others) == 6
+    assert semantic.shape == (2, 4, 24, 40)  # "a thing" and 3 stuff classes at stride 4
+    assert semantic.dtype == torch.uint8
+    assert float(expected.std()) > 0.05  # not all alike
+    assert (semantic / 255 - expected).abs().max() <= 0.5 / 255 + 1e-6
+
+
+def test_parity_sees_a_changed_semantic_branch(tmp_path: Path):
+    net = network(ARCHITECTURES["panoptic"])
+    export_onnx(net, DETECT, (96, 160), tmp_path / "model.onnx")
+    images = noise(1, 96, 160)
+    report = parity(net, DETECT, tmp_path / "model.onnx", images)
+    assert report.within()
+    assert report.semantic is not None
+    assert report.semantic <= 0.5 / 255 + 1e-4
+    with torch.no_grad():
+        assert net.semantic is not None
+        net.semantic.logits.bias[1] += 0.3
+    changed = parity(net, DETECT, tmp_path / "model.onnx", images)
+    assert changed.missing == 0
+    assert changed.semantic is not None
+    assert changed.semantic > 0.02
+    assert not changed.within()
 
 
 def test_parity_sees_a_changed_weight(tmp_path: Path):

@@ -1,11 +1,11 @@
 """What a bundle promises of its graph, and the check that a loaded graph keeps it."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
 
 import numpy as np
 
-from wsperception.bundle import OUTPUTS, ModelBundle
+from wsperception.bundle import SEMANTIC, SEMANTIC_STRIDE, ModelBundle
 from wsperception.decode import RawOutputs
 from wsperception.errors import InputError
 
@@ -28,6 +28,10 @@ class Port:
 
 def output_shape(name: str, bundle: ModelBundle) -> tuple[int, ...]:
     """Shape of one image's output, without the batch."""
+    if name == SEMANTIC:
+        height, width = bundle.input_size
+        stuff = len(bundle.label_space) - bundle.label_space.thing_count
+        return (1 + stuff, height // SEMANTIC_STRIDE, width // SEMANTIC_STRIDE)
     tail = {
         "boxes": (4,),
         "scores": (),
@@ -41,7 +45,7 @@ def output_shape(name: str, bundle: ModelBundle) -> tuple[int, ...]:
 
 def output_dtype(name: str) -> str:
     """NumPy's name of an output's type."""
-    return "int32" if name == "class_ids" else "float32"
+    return {"class_ids": "int32", SEMANTIC: "uint8"}.get(name, "float32")
 
 
 def check_graph(bundle: ModelBundle, inputs: Sequence[Port], outputs: Sequence[Port]) -> None:
@@ -51,7 +55,7 @@ def check_graph(bundle: ModelBundle, inputs: Sequence[Port], outputs: Sequence[P
         raise InputError(f"{bundle.onnx_path}: expected one input '{INPUT}', got {names}")
     _check_port(inputs[0], "uint8", (*bundle.input_size, 3), f"{bundle.onnx_path}: input '{INPUT}'")
     by_name = {port.name: port for port in outputs}
-    for name in OUTPUTS:
+    for name in bundle.ordered_outputs:
         if name not in by_name:
             raise InputError(f"{bundle.onnx_path}: missing output '{name}'; it has {', '.join(by_name)}")
         where = f"{bundle.onnx_path}: output '{name}'"
@@ -59,12 +63,36 @@ def check_graph(bundle: ModelBundle, inputs: Sequence[Port], outputs: Sequence[P
 
 
 def split_outputs(bundle: ModelBundle, arrays: Sequence[np.ndarray], batch: int) -> list[RawOutputs]:
-    """Outputs of each of `batch` images; `arrays` as OUTPUTS names them. Raises InputError where a shape is wrong."""
-    for name, array in zip(OUTPUTS, arrays, strict=True):
+    """Outputs of each of `batch` images. Raises InputError where a shape is wrong.
+
+    arrays  as `bundle.ordered_outputs` names them
+    """
+    for name, array in zip(bundle.ordered_outputs, arrays, strict=True):
         expected = (batch, *output_shape(name, bundle))
         if array.shape != expected:
             raise InputError(f"{bundle.onnx_path}: output '{name}': expected {expected}, got {array.shape}")
     return [RawOutputs(*(array[index] for array in arrays)) for index in range(batch)]
+
+
+def run_in_pieces(
+    bundle: ModelBundle, batch: np.ndarray, largest: int, run: Callable[[np.ndarray], list[RawOutputs]]
+) -> list[RawOutputs]:
+    """Outputs of each image of `batch` (B, h, w, 3) uint8 from runs of at most `largest` images; no image, no run.
+
+    A run may write over what the one before gave, so that is copied; what the last gave is handed on as it is.
+    """
+    assert batch.dtype == np.uint8 and batch.shape[1:] == (*bundle.input_size, 3)
+    outputs: list[RawOutputs] = []
+    for start in range(0, len(batch), largest):
+        found = run(batch[start : start + largest])
+        outputs += found if start + largest >= len(batch) else [copied(raw) for raw in found]
+    return outputs
+
+
+def copied(raw: RawOutputs) -> RawOutputs:
+    """The same outputs in memory of their own."""
+    values = (getattr(raw, field.name) for field in fields(raw))
+    return RawOutputs(*(None if value is None else np.array(value) for value in values))  # type: ignore[arg-type]
 
 
 def one_line(error: Exception | str) -> str:

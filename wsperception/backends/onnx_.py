@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from wsperception.backends import EngineFacts, EngineOptions
-from wsperception.backends.contract import INPUT, Port, check_graph, one_line, split_outputs
+from wsperception.backends.contract import INPUT, Port, check_graph, one_line, run_in_pieces, split_outputs
 from wsperception.backends.threads import default_threads
-from wsperception.bundle import OUTPUTS, ModelBundle
+from wsperception.bundle import ModelBundle
 from wsperception.decode import RawOutputs
 from wsperception.errors import InputError
 
@@ -31,14 +31,12 @@ class OnnxBackend:
         self._run_errors = run_errors
         self._bundle = bundle
         self._facts = facts
+        self._names = list(bundle.ordered_outputs)
         self._one_by_one = session.get_inputs()[0].shape[0] == 1
 
     def run(self, batch: np.ndarray) -> list[RawOutputs]:
         """Outputs of each image of `batch` (B, h, w, 3) uint8 RGB, letterboxed."""
-        assert batch.dtype == np.uint8 and batch.shape[1:] == (*self._bundle.input_size, 3)
-        if self._one_by_one:
-            return [self._run(batch[index : index + 1])[0] for index in range(len(batch))]
-        return self._run(batch) if len(batch) else []
+        return run_in_pieces(self._bundle, batch, 1 if self._one_by_one else max(len(batch), 1), self._run)
 
     def describe(self) -> EngineFacts:
         """What it runs on."""
@@ -50,7 +48,7 @@ class OnnxBackend:
 
     def _run(self, batch: np.ndarray) -> list[RawOutputs]:
         try:
-            arrays = self._session.run(list(OUTPUTS), {INPUT: batch})
+            arrays = self._session.run(self._names, {INPUT: batch})
         except self._run_errors as error:
             raise InputError(f"{self._bundle.onnx_path}: ONNX Runtime cannot run it: {one_line(error)}") from None
         return split_outputs(self._bundle, arrays, len(batch))
@@ -103,7 +101,7 @@ def operator_times(bundle: ModelBundle, batch: np.ndarray) -> list[tuple[str, st
         options.profile_file_prefix = str(Path(scratch) / "profile")
         session = onnxruntime.InferenceSession(str(bundle.onnx_path), options, providers=["CPUExecutionProvider"])
         for _ in range(2):
-            session.run(list(OUTPUTS), {INPUT: batch})
+            session.run(list(bundle.ordered_outputs), {INPUT: batch})
         events = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
     second_run = [event["ts"] for event in events if event["name"] == "model_run"][-1]
     nodes = [event for event in events if event.get("cat") == "Node" and event["ts"] >= second_run]

@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 
 from wsperception.backends import EngineFacts, EngineOptions
-from wsperception.backends.contract import INPUT, Port, check_graph, one_line, split_outputs
+from wsperception.backends.contract import INPUT, Port, check_graph, one_line, run_in_pieces, split_outputs
 from wsperception.backends.threads import default_threads
-from wsperception.bundle import OUTPUTS, ModelBundle
+from wsperception.bundle import ModelBundle
 from wsperception.decode import RawOutputs
 from wsperception.errors import InputError
 
@@ -25,16 +25,13 @@ class OpenVinoBackend:
         self._request = compiled.create_infer_request()
         self._bundle = bundle
         self._facts = facts
-        self._places = [compiled.output(name) for name in OUTPUTS]
+        self._places = [compiled.output(name) for name in bundle.ordered_outputs]
         batch = compiled.input(INPUT).partial_shape[0]
         self._one_by_one = batch.is_static and batch.get_length() == 1
 
     def run(self, batch: np.ndarray) -> list[RawOutputs]:
         """Outputs of each image of `batch` (B, h, w, 3) uint8 RGB, letterboxed."""
-        assert batch.dtype == np.uint8 and batch.shape[1:] == (*self._bundle.input_size, 3)
-        if self._one_by_one:
-            return [self._run(batch[index : index + 1])[0] for index in range(len(batch))]
-        return self._run(batch) if len(batch) else []
+        return run_in_pieces(self._bundle, batch, 1 if self._one_by_one else max(len(batch), 1), self._run)
 
     def describe(self) -> EngineFacts:
         """What it runs on."""

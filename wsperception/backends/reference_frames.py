@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from wsperception.backends import EngineOptions, Network
+from wsperception.backends.contract import copied
 from wsperception.backends.quality_gate import Agreement, agreement, lowest_compared
 from wsperception.bundle import ModelBundle
 from wsperception.decode import RawOutputs
@@ -53,8 +54,3 @@ def _outputs(network: Network, images: Sequence[np.ndarray] | np.ndarray) -> lis
         (raw,) = network.run(image[None])
         found.append(copied(raw))
     return found
-
-
-def copied(raw: RawOutputs) -> RawOutputs:
-    """The same outputs in memory of their own."""
-    return RawOutputs(*(np.array(getattr(raw, name)) for name in RawOutputs.__dataclass_fields__))

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from wsperception.backends import EngineFacts, EngineOptions
-from wsperception.backends.contract import INPUT, output_dtype, output_shape
+from wsperception.backends.contract import INPUT, output_dtype, output_shape, run_in_pieces
 from wsperception.backends.cuda_driver import OUT_OF_MEMORY, CudaError, Device, no_gpu, open_device
 from wsperception.backends.engine_build import (
     LIBRARIES,
@@ -21,8 +21,8 @@ from wsperception.backends.engine_build import (
 )
 from wsperception.backends.engine_supply import Engine, EngineOrder, engine_for
 from wsperception.backends.quality_gate import EngineRefusedError, require
-from wsperception.backends.reference_frames import copied, measured_agreement
-from wsperception.bundle import OUTPUTS, ModelBundle
+from wsperception.backends.reference_frames import measured_agreement
+from wsperception.bundle import ModelBundle
 from wsperception.decode import RawOutputs
 from wsperception.errors import InputError
 
@@ -78,16 +78,11 @@ class TensorRTBackend:
 
         Raises InputError where the GPU fails; whether it will work again only the driver knows.
         """
-        assert batch.dtype == np.uint8 and batch.shape[1:] == (*self._bundle.input_size, 3)
-        found: list[RawOutputs] = []
         try:
             self._device.make_current()
-            for start in range(0, len(batch), self._largest):
-                found = [copied(raw) for raw in found]  # the next piece writes over their buffers
-                found += self._run(batch[start : start + self._largest])
+            return run_in_pieces(self._bundle, batch, self._largest, self._run)
         except CudaError as error:
             raise InputError(f"{self._path or self._bundle.onnx_path}: the GPU failed: {error}") from None
-        return found
 
     def describe(self) -> EngineFacts:
         """What it runs on; the memory is what the GPU had less after loading."""
@@ -115,7 +110,9 @@ class TensorRTBackend:
         else:
             self._enqueue(shot.context, count)
         self._device.wait(self._stream)
-        return [RawOutputs(*(self._host[name][index] for name in OUTPUTS)) for index in range(count)]
+        return [
+            RawOutputs(*(self._host[name][index] for name in self._bundle.ordered_outputs)) for index in range(count)
+        ]
 
     def _allocate(self, content: bytes) -> None:
         device, end = self._device, self._end
@@ -131,7 +128,8 @@ class TensorRTBackend:
         self._stream = device.stream()
         end.callback(device.free_stream, self._stream)
         shapes: dict[str, tuple[str, tuple[int, ...]]] = {INPUT: ("uint8", (*self._bundle.input_size, 3))}
-        shapes |= {name: (output_dtype(name), output_shape(name, self._bundle)) for name in OUTPUTS}
+        outputs = self._bundle.ordered_outputs
+        shapes |= {name: (output_dtype(name), output_shape(name, self._bundle)) for name in outputs}
         for name, (dtype, shape) in shapes.items():
             self._host[name] = device.pinned((self._largest, *shape), dtype)
             end.callback(device.free_pinned, self._host[name])
@@ -192,7 +190,7 @@ class TensorRTBackend:
         if not context.execute_async_v3(stream):
             log = api_logger(self._library)
             raise CudaError("execute_async_v3", OUT_OF_MEMORY if ran_out_of_memory(log) else 1, reason(log))
-        for name in OUTPUTS:
+        for name in self._bundle.ordered_outputs:
             device.to_host(self._host[name][:count], self._addresses[name], stream)
 
     def _made(self, created: Any) -> Any:

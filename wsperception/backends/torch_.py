@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from wsperception.backends import EngineFacts, EngineOptions, quality_gate
-from wsperception.backends.contract import one_line, split_outputs
+from wsperception.backends.contract import one_line, run_in_pieces, split_outputs
 from wsperception.backends.reference_frames import measured_agreement
 from wsperception.backends.threads import default_threads
 from wsperception.bundle import ModelBundle
@@ -22,8 +22,8 @@ _LOG = logging.getLogger(__name__)
 class TorchBackend:
     """PerceptionNet rebuilt from a bundle.
 
-    programs  batch size -> a function from images (B, h, w, 3) uint8 to arrays as OUTPUTS names them; larger batches
-              are run in pieces of the largest size
+    programs  batch size -> a function from images (B, h, w, 3) uint8 to arrays as the bundle orders its outputs; larger
+              batches are run in pieces of the largest size
     """
 
     name = "torch"
@@ -42,16 +42,7 @@ class TorchBackend:
 
     def run(self, batch: np.ndarray) -> list[RawOutputs]:
         """Outputs of each image of `batch` (B, h, w, 3) uint8 RGB, letterboxed."""
-        assert batch.dtype == np.uint8 and batch.shape[1:] == (*self._bundle.input_size, 3)
-        outputs: list[RawOutputs] = []
-        largest = max(self._programs)
-        for start in range(0, len(batch), largest):
-            piece = batch[start : start + largest]
-            arrays = self._programs[len(piece)](piece)
-            if start + largest < len(batch):
-                arrays = [array.copy() for array in arrays]  # the next piece is written into the same memory
-            outputs += split_outputs(self._bundle, arrays, len(piece))
-        return outputs
+        return run_in_pieces(self._bundle, batch, max(self._programs), self._run)
 
     def describe(self) -> EngineFacts:
         """What it runs on, with the memory it holds now."""
@@ -63,6 +54,9 @@ class TorchBackend:
     def close(self) -> None:
         """Gives the engine's memory back."""
         self._programs = {}
+
+    def _run(self, piece: np.ndarray) -> list[RawOutputs]:
+        return split_outputs(self._bundle, self._programs[len(piece)](piece), len(piece))
 
 
 def obstacle() -> str:

@@ -54,7 +54,7 @@ def capture(
             if precision != "fp32":
                 stack.enter_context(torch.autocast("cuda", _dtype(precision)))
             outputs = network(images)
-            return tuple(output if output.dtype == torch.int32 else output.float() for output in outputs)
+            return tuple(output.float() if output.is_floating_point() else output for output in outputs)
 
     stream = torch.cuda.Stream(device)
     stream.wait_stream(torch.cuda.current_stream(device))

@@ -117,6 +117,8 @@ def _load(network: DeployedNet, graph: _Graph) -> None:
             filled[name] = node
             for kind, array in zip(("weight", "bias"), node.input[1:], strict=False):
                 _fill(getattr(module, kind), graph.arrays.get(array), f"{name}.{kind}")
+            if len(node.input) == 2 and isinstance(module.bias, Tensor):  # the exporter drops a bias of zeros
+                module.bias.zero_()
     if next(nodes, None) is not None:
         raise _ForeignError("it has more layers")
 

@@ -1,10 +1,13 @@
-"""The branches over pooled RoI features: box with its two Grad-CAM convolutions, mask, tracking with mask pooling."""
+"""The branches: over pooled RoI features box with its two Grad-CAM convolutions, mask, and tracking with mask pooling;
+over the whole pyramid the semantic one.
+"""
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from wsperception.nets.settings import NetSettings
+from wsperception.nets.tiny import RELU_GAIN, StandardisedConv
 
 ROI_SIDE = 14
 MASK_SIDE = 28
@@ -106,6 +109,52 @@ class TrackingHead(nn.Module):
         else:
             embeddings = pooled.float()[:, None].expand(-1, self.class_count, -1)
         return functional.normalize(embeddings, dim=2)
+
+
+class SemanticHead(nn.Module):
+    """Logits (B, 1 + S, h/4, w/4) of "a thing" and of the S stuff classes, from the levels at strides 4 to 32.
+
+    Panoptic FPN (Kirillov et al., arXiv:1901.02446, section 3, "semantic segmentation branch"): each level goes through
+    stages of 3x3 convolution, ReLU and bilinear doubling until stride 4 (the first through one stage without doubling),
+    and the sum through a 1x1 convolution; all things share one class, "which avoids predicting stuff classes within
+    such pixels". Ours: standardised weights instead of group normalisation, so that nothing of it is left on export.
+    """
+
+    def __init__(self, settings: NetSettings) -> None:
+        super().__init__()
+        width = settings.semantic_channels
+        self.levels = nn.ModuleList()
+        for doublings in range(4):
+            stages = nn.ModuleList()
+            for stage in range(max(doublings, 1)):
+                conv = StandardisedConv(settings.fpn_channels if stage == 0 else width, width, 3)
+                nn.init.constant_(conv.gain, RELU_GAIN)
+                stages.append(conv)
+            self.levels.append(stages)
+        self.logits = nn.Conv2d(width, 1 + settings.stuff_classes, 1)
+        nn.init.normal_(self.logits.weight, std=0.01)
+        assert self.logits.bias is not None
+        nn.init.zeros_(self.logits.bias)
+
+    def forward(self, pyramid: list[Tensor]) -> Tensor:
+        fine, *coarse = (self._stages(number, level) for number, level in enumerate(pyramid[:4]))
+        # The 1x1 convolution and the last doubling can change places, both being linear: few channels are enlarged
+        # instead of many. The bias counts twice, which training does not see.
+        logits: Tensor = self.logits(fine) + doubled(self.logits(sum(coarse)))
+        return logits
+
+    def _stages(self, number: int, level: Tensor) -> Tensor:
+        """Level `number` after its convolutions, before its last doubling."""
+        stages = self.levels[number]
+        assert isinstance(stages, nn.ModuleList)
+        for position, conv in enumerate(stages):
+            level = functional.relu(conv(doubled(level) if position else level))
+        return level
+
+
+def doubled(features: Tensor) -> Tensor:
+    """Features (B, F, h, w) enlarged bilinearly to (B, F, 2h, 2w)."""
+    return functional.interpolate(features, scale_factor=2.0, mode="bilinear", align_corners=False)
 
 
 def pooled_by_mask(features: Tensor, masks: Tensor) -> Tensor:

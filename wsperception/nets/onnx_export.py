@@ -11,8 +11,9 @@ import numpy as np
 import torch
 from torchvision.ops import box_iou
 
+from wsperception.bundle import OUTPUTS, SEMANTIC
 from wsperception.errors import InputError
-from wsperception.nets.deployed import OUTPUTS, DeployedNet
+from wsperception.nets.deployed import DeployedNet
 from wsperception.nets.detect import Detections, detect
 from wsperception.nets.perception_net import PerceptionNet
 from wsperception.nets.settings import DetectSettings
@@ -27,6 +28,7 @@ class Parity:
 
     detections  number compared; missing  those of either side without a partner (same class, IoU >= 0.95)
     box         pixels of the network's input; score, mask and embedding as they are
+    semantic    the largest difference of a cell's probabilities; None without a semantic branch
     """
 
     detections: int
@@ -35,10 +37,24 @@ class Parity:
     score: float
     mask: float
     embedding: float
+    semantic: float | None = None
 
-    def within(self, box: float = 0.1, score: float = 1e-3, mask: float = 2e-2, embedding: float = 1e-2) -> bool:
+    def within(
+        self,
+        box: float = 0.1,
+        score: float = 1e-3,
+        mask: float = 2e-2,
+        embedding: float = 1e-2,
+        semantic: float = 1e-2,
+    ) -> bool:
         """Whether every detection has its partner and no difference exceeds its bound."""
-        pairs = ((self.box, box), (self.score, score), (self.mask, mask), (self.embedding, embedding))
+        pairs = (
+            (self.box, box),
+            (self.score, score),
+            (self.mask, mask),
+            (self.embedding, embedding),
+            (self.semantic or 0.0, semantic),
+        )
         return self.missing == 0 and all(found <= bound for found, bound in pairs)
 
 
@@ -60,7 +76,7 @@ def export_onnx(net: PerceptionNet, settings: DetectSettings, input_size: tuple[
             (example,),
             dynamo=True,
             input_names=["images"],
-            output_names=list(OUTPUTS),
+            output_names=_output_names(net),
             dynamic_shapes={"images": {0: batch}},
             opset_version=OPSET,
         )
@@ -88,16 +104,38 @@ def parity(net: PerceptionNet, settings: DetectSettings, path: Path, images: np.
     import onnxruntime
 
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    outputs = dict(zip(OUTPUTS, session.run(list(OUTPUTS), {"images": images}), strict=True))
+    names = _output_names(net)
+    outputs = dict(zip(names, session.run(names, {"images": images}), strict=True))
+    semantic = _semantic_gap(net, images, outputs.pop(SEMANTIC)) if net.semantic is not None else None
     expected = detect(net.float().cpu().eval(), torch.from_numpy(images), settings)
     reports = [
         _compare(one, {name: rows[index] for name, rows in outputs.items()}) for index, one in enumerate(expected)
     ]
+
+    def largest(name: str) -> float:
+        return max(float(getattr(report, name)) for report in reports)
+
     return Parity(
         sum(report.detections for report in reports),
         sum(report.missing for report in reports),
-        *(max(getattr(report, name) for report in reports) for name in ("box", "score", "mask", "embedding")),
+        largest("box"),
+        largest("score"),
+        largest("mask"),
+        largest("embedding"),
+        semantic,
     )
+
+
+def _output_names(net: PerceptionNet) -> list[str]:
+    return list(OUTPUTS) if net.semantic is None else [*OUTPUTS, SEMANTIC]
+
+
+@torch.no_grad()
+def _semantic_gap(net: PerceptionNet, images: np.ndarray, got: np.ndarray) -> float:
+    """Largest difference of probabilities between eager PyTorch and the file's bytes."""
+    assert net.semantic is not None
+    expected = net.semantic(net.pyramid(torch.from_numpy(images))).softmax(dim=1)
+    return float((expected - torch.from_numpy(got) / 255.0).abs().max())
 
 
 def _compare(expected: Detections, outputs: dict[str, np.ndarray]) -> Parity:

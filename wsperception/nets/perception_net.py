@@ -1,4 +1,7 @@
-"""PerceptionNet: backbone, region proposals, box, mask and tracking branches. MOTSNet as WSMOTS uses it (section 3)."""
+"""PerceptionNet: backbone, region proposals, box, mask and tracking branches. MOTSNet as WSMOTS uses it (section 3).
+
+Panoptic models have a semantic branch besides.
+"""
 
 from dataclasses import dataclass
 
@@ -6,9 +9,10 @@ import torch
 from torch import Tensor, nn
 from torchvision.models.detection.rpn import RPNHead
 
+from wsperception.errors import InputError
 from wsperception.nets import anchors
 from wsperception.nets.backbone import Backbone
-from wsperception.nets.heads import MASK_SIDE, ROI_SIDE, BoxHead, MaskHead, TrackingHead
+from wsperception.nets.heads import MASK_SIDE, ROI_SIDE, BoxHead, MaskHead, SemanticHead, TrackingHead
 from wsperception.nets.roi_pool import pool_rois
 from wsperception.nets.settings import NetSettings
 
@@ -38,6 +42,9 @@ class PerceptionNet(nn.Module):
     """The deployable network; training losses, export and eager detection are functions over its parts.
 
     Class 0 of the box branch is background; class c >= 1 is class c - 1 of the label space.
+
+    class_count  classes of the label space, things before stuff; of the instance the things alone, which the box, mask
+                 and tracking branches know. `semantic` is None where the settings name no stuff classes.
     """
 
     mean: Tensor
@@ -45,12 +52,18 @@ class PerceptionNet(nn.Module):
 
     def __init__(self, settings: NetSettings, class_count: int) -> None:
         super().__init__()
-        self.settings, self.class_count = settings, class_count
+        things = class_count - settings.stuff_classes
+        if things < 1:
+            raise InputError(
+                f"stuff_classes: expected fewer than the {class_count} classes, got {settings.stuff_classes}"
+            )
+        self.settings, self.class_count = settings, things
         self.backbone = Backbone(settings)
         self.rpn = RPNHead(settings.fpn_channels, len(settings.anchor_ratios))
-        self.box = BoxHead(settings, class_count)
-        self.mask = MaskHead(settings, class_count)
-        self.track = TrackingHead(settings, class_count)
+        self.box = BoxHead(settings, things)
+        self.mask = MaskHead(settings, things)
+        self.track = TrackingHead(settings, things)
+        self.semantic = SemanticHead(settings) if settings.stuff_classes else None
         self.register_buffer("mean", torch.tensor(IMAGE_MEAN).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("deviation", torch.tensor(IMAGE_DEVIATION).view(1, 3, 1, 1), persistent=False)
 

@@ -36,6 +36,10 @@ class NetSettings:
     embedding_length: int = setting(8, "N_d of Table 1", low=2, high=1024)
     track_head: str = setting("learned", "pooled: the mask-pooled features themselves", choices=("learned", "pooled"))
     other_classes: int = setting(0, "classes that the box branch knows but that count as background", low=0, high=1000)
+    stuff_classes: int = setting(
+        0, "classes of the semantic branch, the last ones of the label space; 0: no such branch", low=0, high=200
+    )
+    semantic_channels: int = setting(128, "channels of the semantic branch", low=8, high=1024)
 
     def __post_init__(self) -> None:
         check(self)
