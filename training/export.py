@@ -16,7 +16,7 @@ if __name__ == "__main__":  # run as a file: the repository, not this folder, is
 import numpy as np
 
 from training.checkpoint import load_tensors
-from wsperception.bundle import ModelBundle, Thresholds, TrainingRecord, write_bundle
+from wsperception.bundle import OUTPUTS, SEMANTIC, ModelBundle, Thresholds, TrainingRecord, write_bundle
 from wsperception.data.drive.sequence import Drive
 from wsperception.data.drive.settings import DriveSettings
 from wsperception.data.sources import open_source
@@ -78,6 +78,7 @@ def export_run(run: Path, out: Path, images: Path | None, thresholds: Thresholds
         supervision=recipe["training"]["supervision"],
         training=TrainingRecord(" ".join(record["command"]), str(record["commit"]), record["date"], recipe),
         thresholds=thresholds,
+        outputs=OUTPUTS if net.semantic is None else (*OUTPUTS, SEMANTIC),
     )
     return write_checked(bundle, net, method.detect, out, images)
 
@@ -157,10 +158,11 @@ def _load(net: PerceptionNet, path: Path) -> None:
 
 
 def _figures(report: Parity) -> str:
-    return (
+    text = (
         f"PyTorch and ONNX Runtime: {report.detections} detections matched, {report.missing} not, largest differences "
         f"box {report.box:.2g} px, score {report.score:.2g}, mask {report.mask:.2g}, embedding {report.embedding:.2g}"
     )
+    return text if report.semantic is None else f"{text}, semantic probability {report.semantic:.2g}"
 
 
 def _thresholds(options: argparse.Namespace) -> Thresholds:
@@ -182,7 +184,9 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--score", type=float, default=0.9, help="detection threshold (Table 1: 0.9)")
     parser.add_argument("--mask", type=float, default=0.5, help="foreground probability of a mask's pixels")
     parser.add_argument("--similarity", type=float, default=0.0, help="similarity above which a track continues")
-    parser.add_argument("--visible", type=float, default=0.4, help="part of a mask that better objects must leave")
+    parser.add_argument(
+        "--visible", type=float, default=0.4, help="part of a mask that better objects must leave (Panoptic FPN: 0.5)"
+    )
     return parser.parse_args(arguments)
 
 
