@@ -149,15 +149,21 @@ def _track_fleet(arguments: argparse.Namespace, each: "TrackRequest") -> int:
 
 def _add_eval(parser: argparse.ArgumentParser) -> None:
     parser.description = "Writes scores.json and report.html into a folder and prints the table."
-    parser.add_argument("--gt", type=Path, required=True, metavar="DIR", help="ground truth: MOTS text or PNG")
-    parser.add_argument("--pred", type=Path, required=True, metavar="DIR", help="results: MOTS text or PNG")
+    parser.add_argument("--gt", type=Path, required=True, metavar="PATH", help="ground truth: see --format")
+    parser.add_argument("--pred", type=Path, required=True, metavar="PATH", help="results: see --format")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the scores")
-    parser.add_argument("--format", default="mots", help="kind of ground truth and results (default: mots)")
+    parser.add_argument(
+        "--format",
+        default="mots",
+        help="mots: text or PNG (default). coco-panoptic: JSON file beside its folder of PNG, or a folder of such. "
+        "cityscapes: folder with *_instanceIds.png. voc: folder with SegmentationClass and SegmentationObject",
+    )
+    parser.add_argument("--split", metavar="NAME", help="train, val, ... of Cityscapes or VOC (default: all)")
     parser.add_argument("--images", type=Path, metavar="DIR", help="camera images, for pictures in the report")
     parser.add_argument("--sequence", action="append", default=[], metavar="NAME", help="only this one; repeatable")
     parser.add_argument("--seqmap", type=Path, metavar="FILE", help="KITTI MOTS seqmap: sequences and their lengths")
     parser.add_argument(
-        "--missing-as-empty", action="store_true", help="a sequence without results counts as one with nothing found"
+        "--missing-as-empty", action="store_true", help="sequences and images without results: nothing was found there"
     )
     parser.add_argument("--strict", action="store_true", help="IoU must exceed 0.5, as in mots_tools, not reach it")
     parser.add_argument("--overwrite", action="store_true", help="replace earlier scores in DIR")
@@ -167,18 +173,21 @@ def _add_eval(parser: argparse.ArgumentParser) -> None:
 def _eval(arguments: argparse.Namespace) -> None:
     from wsperception.evaluation.command import evaluate_command
 
-    table = evaluate_command(
-        arguments.gt,
-        arguments.pred,
-        arguments.out,
-        images=arguments.images,
-        sequences=arguments.sequence,
-        seqmap=arguments.seqmap,
-        data_format=arguments.format,
-        missing_as_empty=arguments.missing_as_empty,
-        strict=arguments.strict,
-        overwrite=arguments.overwrite,
-    )
+    with _progress("scoring", " images") as progress:
+        table = evaluate_command(
+            arguments.gt,
+            arguments.pred,
+            arguments.out,
+            images=arguments.images,
+            sequences=arguments.sequence,
+            seqmap=arguments.seqmap,
+            split=arguments.split,
+            data_format=arguments.format,
+            missing_as_empty=arguments.missing_as_empty,
+            strict=arguments.strict,
+            overwrite=arguments.overwrite,
+            progress=progress,
+        )
     print(table)
 
 
@@ -204,6 +213,7 @@ def _add_drive(parser: argparse.ArgumentParser) -> None:
         metavar="SEQUENCE",
         help="write this KITTI sequence as a rosbag2 instead; --rate counts",
     )
+    parser.add_argument("--panoptic", action="store_true", help="also write panoptic labels, in COCO's format")
     parser.add_argument("--no-bag", action="store_true", help="leave the rosbag2 out")
     parser.add_argument("--jobs", type=int, default=1, metavar="N", help="sequences made at the same time (default: 1)")
     parser.set_defaults(command=_drive)
@@ -236,6 +246,7 @@ def _drive(arguments: argparse.Namespace) -> None:
             rate_hz=arguments.rate,
             scene=arguments.scene,
             bag=not arguments.no_bag,
+            panoptic=arguments.panoptic,
             silhouettes=arguments.silhouettes,
             jobs=arguments.jobs,
             progress=progress,

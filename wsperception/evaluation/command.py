@@ -1,7 +1,7 @@
-"""`wsperception eval`: files in, scores.json, report.html and a table out."""
+"""`wsperception eval`: files in, scores.json, report.html and a table out; MOTS here, panoptic labels beside it."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from wsperception.data.mots import CLASS_NUMBERS, IGNORE_CLASS, MotsSequence, find_sequences, read_mots, read_seqmap
@@ -9,11 +9,14 @@ from wsperception.errors import InputError
 from wsperception.evaluation.frame_images import FrameImages
 from wsperception.evaluation.mots import evaluate_sequences
 from wsperception.evaluation.mots_frames import SequencePair
+from wsperception.evaluation.panoptic_command import PANOPTIC_FORMATS, evaluate_panoptic
+from wsperception.evaluation.panoptic_run import Progress
 from wsperception.evaluation.report import json_text, score_table, scores_mapping, write_files
 from wsperception.evaluation.report_page import choose_worst, report_page
 from wsperception.evaluation.report_pictures import draw_frame
 
-FORMATS = ("mots",)
+MOTS = "mots"
+FORMATS = (MOTS, *PANOPTIC_FORMATS)
 
 
 def evaluate_command(
@@ -24,13 +27,17 @@ def evaluate_command(
     images: Path | None = None,
     sequences: Sequence[str] = (),
     seqmap: Path | None = None,
-    data_format: str = "mots",
+    split: str | None = None,
+    data_format: str = MOTS,
     missing_as_empty: bool = False,
     strict: bool = False,
     overwrite: bool = False,
+    progress: Progress | None = None,
 ) -> str:
     """Scores `pred` against `gt`, writes scores.json and report.html into `out`, and returns the table as text.
 
+    data_format       one of FORMATS. What follows is about MOTS; for the others, which take no `sequences`, `seqmap` or
+                      `strict`, see `evaluate_panoptic`
     gt, pred          a MOTS text file (plain or gzip), a folder of them, PNG folders, or a KITTI MOTS root; see
                       `find_sequences`
     images            camera images for the report's pictures: a folder per sequence, or one folder of frames
@@ -38,6 +45,7 @@ def evaluate_command(
     seqmap            file of lines `name empty first last`: sequences and their frames
     missing_as_empty  a sequence without a prediction file counts as one in which nothing was found
     strict            IoU must exceed 0.5 (mots_tools), not only reach it (TrackEval)
+    split             part of a data set, of the formats that have such
     overwrite         replace an earlier scores.json and report.html
 
     A prediction of a sequence that is not evaluated is left out, and a note says so. Without `seqmap`, PNG ground truth
@@ -46,11 +54,33 @@ def evaluate_command(
 
     Raises InputError, one line naming the file, for whatever its user can mend.
     """
-    if data_format not in FORMATS:
-        raise InputError(f"format '{data_format}': unknown; expected {', '.join(FORMATS)}")
+    _check_options(data_format, {"sequence": sequences, "seqmap": seqmap, "strict": strict}, split)
     _check_out(out, overwrite)
+    if data_format != MOTS:
+        return evaluate_panoptic(
+            gt,
+            pred,
+            out,
+            data_format,
+            images=images,
+            split=split,
+            missing_as_empty=missing_as_empty,
+            progress=progress,
+        )
+    return _evaluate_mots(gt, pred, out, images, _names(gt, sequences, seqmap), missing_as_empty, strict)
+
+
+def _evaluate_mots(
+    gt: Path,
+    pred: Path,
+    out: Path,
+    images: Path | None,
+    chosen: tuple[dict[str, Path], dict[str, range]],
+    missing_as_empty: bool,
+    strict: bool,
+) -> str:
     notes: list[str] = []
-    names, frames = _names(gt, sequences, seqmap)
+    names, frames = chosen
     pictures = FrameImages(images, list(names))
     files = _prediction_files(pred, names, missing_as_empty, notes)
     pairs = []
@@ -67,6 +97,16 @@ def evaluate_command(
     page = report_page(scores, pairs, worst, f"{pred} against {gt}", notes)
     write_files(out, {"scores.json": json_text(scores_mapping(scores, notes)), "report.html": page})
     return score_table(scores, notes)
+
+
+def _check_options(data_format: str, of_mots: Mapping[str, object], split: str | None) -> None:
+    if data_format not in FORMATS:
+        raise InputError(f"format '{data_format}': unknown; expected {', '.join(FORMATS)}")
+    given = [name for name, value in of_mots.items() if value]
+    if data_format != MOTS and given:
+        raise InputError(f"{given[0]}: belongs to format {MOTS}; expected none for format {data_format}")
+    if data_format == MOTS and split is not None:
+        raise InputError(f"split: belongs to the formats cityscapes and voc; format {MOTS} takes sequence or seqmap")
 
 
 def _check_out(out: Path, overwrite: bool) -> None:

@@ -29,21 +29,23 @@ def table_rows(scores: MotsScores, class_name: str) -> list[list[str]]:
 
 def score_table(scores: MotsScores, notes: Sequence[str] = ()) -> str:
     """A plain-text table: per class one row per sequence and the combined row."""
-    blocks = []
-    for class_name in scores.combined:
-        rows = [[class_name, *TABLE], *table_rows(scores, class_name)]
-        widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-        lines = [
-            "  ".join([row[0].ljust(widths[0])] + [cell.rjust(w) for cell, w in zip(row[1:], widths[1:], strict=True)])
-            for row in rows
-        ]
-        lines.insert(1, "-" * len(lines[0]))
-        blocks.append("\n".join(lines))
+    blocks = [text_table([[name, *TABLE], *table_rows(scores, name)]) for name in scores.combined]
     footer = [
         f"per cent; a mask is found at {rule_text(scores)}; '-' where undefined",
         *(f"note: {note}" for note in notes),
     ]
     return "\n\n".join([*blocks, "\n".join(footer)])
+
+
+def text_table(rows: Sequence[Sequence[str]]) -> str:
+    """Lines of cells in columns, names to the left and figures to the right, with a line below the first row."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    lines = [
+        "  ".join([row[0].ljust(widths[0])] + [cell.rjust(w) for cell, w in zip(row[1:], widths[1:], strict=True)])
+        for row in rows
+    ]
+    lines.insert(1, "-" * len(lines[0]))
+    return "\n".join(lines)
 
 
 def rule_text(scores: MotsScores) -> str:

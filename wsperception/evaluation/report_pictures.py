@@ -19,6 +19,7 @@ JPEG_QUALITY = 85
 BAR = 26
 """Height of the title bar of a panel."""
 FONT = cv2.FONT_HERSHEY_SIMPLEX
+HATCHING = (200, 200, 200)
 
 
 def draw_frame(pair: SequencePair, errors: FrameErrors, images: FrameImages) -> bytes:
@@ -40,12 +41,23 @@ def draw_frame(pair: SequencePair, errors: FrameErrors, images: FrameImages) -> 
         _panel("ground truth", image, truth, {**found, **missed}, missed, regions),
         _panel("prediction", image, prediction, {**predicted, **ignored, **false}, {**switched, **false}, regions),
     ]
-    picture = np.concatenate(panels, axis=0 if image.shape[1] > SIDE else 1)  # (H', W', 3)
-    plain = bool((image == image[0, 0]).all())
+    return encoded_panels(panels, plain=bool((image == image[0, 0]).all()))
+
+
+def encoded_panels(panels: Sequence[np.ndarray], plain: bool) -> bytes:
+    """Panels (H', W', 3) uint8 RGB of one size as one picture: PNG where they are `plain`, else JPEG."""
+    picture = np.concatenate(panels, axis=0 if panels[0].shape[1] > SIDE else 1)
     ending, options = (".png", []) if plain else (".jpg", [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
     ok, encoded = cv2.imencode(ending, cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), options)
     assert ok
     return encoded.tobytes()
+
+
+def titled(title: str, canvas: np.ndarray) -> np.ndarray:
+    """(BAR + H, W, 3) uint8 RGB: a picture below its title."""
+    bar = np.full((BAR, canvas.shape[1], 3), 250, np.uint8)
+    cv2.putText(bar, title, (8, 18), FONT, 0.5, INK, 1, cv2.LINE_AA)
+    return np.concatenate([bar, canvas])
 
 
 def _panel(
@@ -59,7 +71,7 @@ def _panel(
     """(BAR + H, W, 3) uint8 RGB."""
     canvas = image.copy()
     for region in regions:
-        _hatch(canvas, rle.decode(region.counts, region.size))
+        hatch(canvas, rle.decode(region.counts, region.size))
     shown = [entry for entry in objects if entry.track_id in colours and entry.class_id != IGNORE_CLASS]
     masks = [np.ascontiguousarray(rle.decode(entry.counts, entry.size)) for entry in shown]
     painted = canvas.copy()
@@ -71,21 +83,19 @@ def _panel(
         outline = outlines.get(entry.track_id)
         cv2.drawContours(canvas, contours, -1, outline or colours[entry.track_id], 2 if outline else 1)
     for entry, mask in zip(shown, masks, strict=True):
-        _label(canvas, mask, str(entry.track_id), outlines.get(entry.track_id, INK))
-    bar = np.full((BAR, canvas.shape[1], 3), 250, np.uint8)
-    cv2.putText(bar, title, (8, 18), FONT, 0.5, INK, 1, cv2.LINE_AA)
-    return np.concatenate([bar, canvas])
+        put_label(canvas, mask, str(entry.track_id), outlines.get(entry.track_id, INK))
+    return titled(title, canvas)
 
 
-def _hatch(canvas: np.ndarray, mask: np.ndarray) -> None:
+def hatch(canvas: np.ndarray, mask: np.ndarray, colour: Colour = HATCHING) -> None:
     """Diagonal lines over a region, in place."""
     rows, columns = np.nonzero(mask)
     lines = (rows + columns) % 8 < 2
-    canvas[rows[lines], columns[lines]] = 200
+    canvas[rows[lines], columns[lines]] = colour
 
 
-def _label(canvas: np.ndarray, mask: np.ndarray, text: str, back: Colour) -> None:
-    """The id in a small box above the middle of the mask, in place."""
+def put_label(canvas: np.ndarray, mask: np.ndarray, text: str, back: Colour) -> None:
+    """A word or an id in a small box above the middle of the mask, in place."""
     left, top, wide, high = cv2.boundingRect(mask.view(np.uint8))
     if high == 0:
         return

@@ -19,7 +19,7 @@ LOWEST = -100.0
 def sequence_bars(scores: MotsScores) -> str:
     """SVG: for each class sMOTSA, HOTA and IDF1 of every sequence and combined; a dash where undefined."""
     names = [*scores.sequences, "all"]
-    figure = _figure(width=max(10.0, 0.62 * len(names) + 1.5), height=2.5 * len(scores.combined))
+    figure = new_figure(width=max(10.0, 0.62 * len(names) + 1.5), height=2.5 * len(scores.combined))
     for row, class_name in enumerate(scores.combined):
         axes = figure.add_subplot(len(scores.combined), 1, row + 1)
         entries = [*(classes[class_name] for classes in scores.sequences.values()), scores.combined[class_name]]
@@ -30,7 +30,7 @@ def sequence_bars(scores: MotsScores) -> str:
                 places, np.maximum(np.nan_to_num(values[number]), LOWEST), 0.25, color=SERIES[number], label=measure
             )
             for place, value in zip(places, values[number], strict=True):
-                _bar_text(axes, place, value)
+                bar_text(axes, place, value)
         lowest = float(np.nanmin(np.append(values, 0.0)))
         axes.set_ylim(max(1.15 * lowest, LOWEST), 108)
         axes.axhline(0, color="#444444", linewidth=0.8)
@@ -38,15 +38,15 @@ def sequence_bars(scores: MotsScores) -> str:
         axes.set_xticks(np.arange(len(names)), names)
         axes.set_xlim(-0.6, len(names) - 0.4)
         axes.set_ylabel(f"{class_name}, per cent")
-        _tidy(axes)
+        tidy(axes)
         if row == 0:
             axes.legend(ncols=len(BARS), loc="lower right", bbox_to_anchor=(1.0, 1.0), frameon=False, fontsize=9)
-    return _svg(figure)
+    return svg_text(figure)
 
 
 def hota_curves(scores: MotsScores) -> str:
     """SVG: for each class HOTA, DetA and AssA over the threshold, all sequences combined."""
-    figure = _figure(width=10.0, height=3.3)
+    figure = new_figure(width=10.0, height=3.3)
     for column, (class_name, entry) in enumerate(scores.combined.items()):
         axes = figure.add_subplot(1, len(scores.combined), column + 1)
         thresholds = 0.05 * (np.arange(len(entry.hota)) + 1)
@@ -60,11 +60,12 @@ def hota_curves(scores: MotsScores) -> str:
         axes.set_ylabel("per cent")
         axes.set_title(class_name, fontsize=10, loc="left")
         axes.legend(loc="lower left", frameon=False, fontsize=8)
-        _tidy(axes)
-    return _svg(figure)
+        tidy(axes)
+    return svg_text(figure)
 
 
-def _figure(width: float, height: float) -> Any:
+def new_figure(width: float, height: float) -> Any:
+    """An empty matplotlib figure, inches. InputError where matplotlib is not installed."""
     try:
         from matplotlib.figure import Figure
     except ImportError:
@@ -72,7 +73,8 @@ def _figure(width: float, height: float) -> Any:
     return Figure(figsize=(width, height), layout="constrained")
 
 
-def _bar_text(axes: Any, place: float, value: float) -> None:
+def bar_text(axes: Any, place: float, value: float) -> None:
+    """The figure above a bar, a dash where it is undefined."""
     text = "–" if math.isnan(value) else f"{value:.0f}"
     axes.text(
         place,
@@ -85,14 +87,16 @@ def _bar_text(axes: Any, place: float, value: float) -> None:
     )
 
 
-def _tidy(axes: Any) -> None:
+def tidy(axes: Any) -> None:
+    """No frame, a pale grid."""
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis="y", color="#eceff1")
     axes.set_axisbelow(True)
     axes.tick_params(labelsize=8)
 
 
-def _svg(figure: Any) -> str:
+def svg_text(figure: Any) -> str:
+    """The figure as an SVG element."""
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", metadata={"Date": None})
     text = buffer.getvalue()
