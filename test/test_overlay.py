@@ -114,3 +114,51 @@ def test_every_plate_of_a_crowd_is_seen():
         rows = np.nonzero((drawn == track_colour(track_id)).all(axis=2))[0]
         beyond_box = (rows < 149) | (rows > 163)
         assert beyond_box.sum() > 150
+
+
+@pytest.fixture
+def street() -> tuple[np.ndarray, SegmentMap]:
+    """A grey image of 120 x 200: a car with id 7 before road (lines 60 on) and wall; columns 180 on are void."""
+    ids = np.full((120, 200), 3)
+    ids[60:] = 2
+    ids[50:90, 80:140] = 1
+    ids[:, 180:] = 0
+    boxes = [[80, 50, 140, 90], [0, 60, 180, 120], [0, 0, 180, 60]]
+    return np.full((120, 200, 3), 100, np.uint8), segments_of(ids, [0, 1, 2], [7, 0, 0], boxes)
+
+
+STREET_LABELS = LabelSpace(("car", "road", "wall"), (True, False, False))
+
+
+def test_stuff_is_tinted_faintly_and_has_no_contour(street):
+    image, segments = street
+    drawn = draw_overlay(image, segments, STREET_LABELS)
+    colours = segment_colours(segments, STREET_LABELS)
+    # 0.8 * 100 + 0.2 * colour, on the edge between the two as well; the car as ever, 0.55 * 100 + 0.45 * colour
+    np.testing.assert_allclose(drawn[110, 20], 80 + 0.2 * colours[2], atol=1)
+    np.testing.assert_allclose(drawn[60, 160], 80 + 0.2 * colours[2], atol=1)
+    np.testing.assert_allclose(drawn[59, 160], 80 + 0.2 * colours[3], atol=1)
+    np.testing.assert_allclose(drawn[80, 110], 55 + 0.45 * np.array(track_colour(7)), atol=1)
+    np.testing.assert_array_equal(drawn[70, 80], track_colour(7))  # its contour
+    np.testing.assert_allclose(drawn[70, 78], 80 + 0.2 * colours[2], atol=1)  # none beside it
+    assert (drawn[:, 180:] == 100).all()
+
+
+def test_a_legend_names_the_stuff_that_is_seen(street):
+    image, segments = street
+    colours = segment_colours(segments, STREET_LABELS)
+    drawn = draw_overlay(image, segments, STREET_LABELS)
+    heads = [(drawn[:40, :60] == colours[row]).all(axis=2) for row in (2, 3)]
+    assert [head.sum() > 150 for head in heads] == [True, True]
+    road, wall = (np.nonzero(head)[0] for head in heads)
+    assert road.max() < wall.min()  # one below the other, in the order of the rows
+    without = draw_overlay(image, segments_of((segments.ids == 1) * 1, [0], [7], [[80, 50, 140, 90]]), STREET_LABELS)
+    assert (without[:40, :60] == 100).all()
+
+
+def test_a_legend_ends_where_the_image_does():
+    names = tuple(f"class {number}" for number in range(12))
+    labels = LabelSpace(names, (False,) * 12)
+    ids = np.arange(1, 13)[None].repeat(30, axis=0)
+    segments = segments_of(ids, list(range(12)), [0] * 12, [[number, 0, number + 1, 30] for number in range(12)])
+    assert draw_overlay(np.zeros((30, 12, 3), np.uint8), segments, labels).shape == (30, 12, 3)

@@ -9,6 +9,7 @@ import numpy as np
 from wsperception.types import LabelSpace, SegmentMap
 
 _MASK_WEIGHT = 0.45
+_STUFF_WEIGHT = 0.2
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _STACKED_PLATES = 7
 _GOLDEN_RATIO = 0.6180339887
@@ -25,18 +26,25 @@ def draw_overlay(image: np.ndarray, segments: SegmentMap, labels: LabelSpace, ca
     segments  of the same H and W
     caption   written into the lower left corner; empty: nothing
 
-    A track keeps its colour for all its life, and in every run. Stuff is tinted by class and has neither box nor
-    plate; things without a track are grey. No segments give the picture as it is.
+    A track keeps its colour for all its life, and in every run; things without a track are grey. Stuff is tinted
+    faintly by class, without contour, box or plate: its names stand in the upper left corner. No segments give the
+    picture as it is.
     """
     assert image.shape[:2] == segments.ids.shape
     colours = segment_colours(segments, labels)
     drawn = image.copy()
-    _tint(drawn, segments.ids, colours)
-    things = [row for row in range(1, len(segments.class_ids)) if labels.is_thing[segments.class_ids[row]]]
+    rows = range(1, len(segments.class_ids))
+    things = [row for row in rows if labels.is_thing[segments.class_ids[row]]]
+    stuff = [row for row in rows if not labels.is_thing[segments.class_ids[row]]]
+    _tint(drawn, segments.ids, colours, things)
+    if stuff:
+        _tint_stuff(drawn, segments.ids, colours, stuff)
     # The nearest objects, which are the largest, are drawn last and lie on top.
     heights = segments.boxes[:, 3] - segments.boxes[:, 1]
     things.sort(key=lambda row: float(heights[row]))
     taken: list[Rectangle] = []
+    for line, row in enumerate(stuff):
+        _draw_legend(drawn, labels.names[segments.class_ids[row]], line, colours[row], taken)
     thickness = max(1, image.shape[0] // 540)
     for row in things:
         x0, y0, x1, y1 = _whole_box(segments.boxes[row])
@@ -75,12 +83,26 @@ def _stuff_colour(class_id: int) -> tuple[int, int, int]:
     return round(red * 255), round(green * 255), round(blue * 255)
 
 
-def _tint(drawn: np.ndarray, ids: np.ndarray, colours: np.ndarray) -> None:
-    """Blends the colours into the pixels of segments, and draws their contours, in `drawn` itself."""
+def _tint(drawn: np.ndarray, ids: np.ndarray, colours: np.ndarray, rows: list[int]) -> None:
+    """Blends the colours into the pixels of things, and draws their contours, in `drawn` itself."""
     paint = np.take(colours, ids, axis=0)  # (H, W, 3)
     tinted = cv2.addWeighted(drawn, 1.0 - _MASK_WEIGHT, paint, _MASK_WEIGHT, 0.0)
-    cv2.copyTo(tinted, (ids > 0).view(np.uint8), drawn)
-    cv2.copyTo(paint, _is_edge(ids).view(np.uint8), drawn)
+    shown = _is_one_of(ids, rows, len(colours))
+    cv2.copyTo(tinted, shown.view(np.uint8), drawn)
+    cv2.copyTo(paint, (_is_edge(ids) & shown).view(np.uint8), drawn)
+
+
+def _tint_stuff(drawn: np.ndarray, ids: np.ndarray, colours: np.ndarray, rows: list[int]) -> None:
+    """Blends a little of the colours into the pixels of stuff, in `drawn` itself."""
+    tinted = cv2.addWeighted(drawn, 1.0 - _STUFF_WEIGHT, np.take(colours, ids, axis=0), _STUFF_WEIGHT, 0.0)
+    cv2.copyTo(tinted, _is_one_of(ids, rows, len(colours)).view(np.uint8), drawn)
+
+
+def _is_one_of(ids: np.ndarray, rows: list[int], count: int) -> np.ndarray:
+    """(H, W) bool: pixels of the rows, of `count` in all."""
+    wanted = np.zeros(count, bool)
+    wanted[rows] = True
+    return np.take(wanted, ids)
 
 
 def _is_edge(ids: np.ndarray) -> np.ndarray:
@@ -99,10 +121,18 @@ def _plate_text(segments: SegmentMap, row: int, labels: LabelSpace) -> str:
     return f"{name} {track_id}" if track_id > 0 else name
 
 
+def _draw_legend(drawn: np.ndarray, name: str, line: int, colour: np.ndarray, taken: list[Rectangle]) -> None:
+    """The name of a class on line `line` of the upper left corner, as long as there is room, in `drawn` itself."""
+    (_, height), below = cv2.getTextSize(name, _FONT, _text_scale(drawn), 1)
+    bottom = (line + 1) * (height + below + 2)
+    if bottom <= drawn.shape[0]:
+        _draw_plate(drawn, name, (0, bottom, 0, bottom), colour, taken)
+
+
 def _draw_plate(drawn: np.ndarray, text: str, box: Rectangle, colour: np.ndarray, taken: list[Rectangle]) -> None:
     """Text on a plate at the box, in `drawn` itself; `taken` holds the plates so far and gets this one."""
     height, width = drawn.shape[:2]
-    scale = min(max(height / 900.0, 0.38), 1.2)
+    scale = _text_scale(drawn)
     (text_width, text_height), below = cv2.getTextSize(text, _FONT, scale, 1)
     plate_width, plate_height = text_width + 4, text_height + below + 2
     x0, y0 = _free_place(box, (plate_width, plate_height), (width, height), taken)
@@ -113,6 +143,10 @@ def _draw_plate(drawn: np.ndarray, text: str, box: Rectangle, colour: np.ndarray
     bright = 0.299 * colour[0] + 0.587 * colour[1] + 0.114 * colour[2] > 140
     ink = (0, 0, 0) if bright else (255, 255, 255)
     cv2.putText(drawn, text, (x0 + 2, y0 + text_height + 1), _FONT, scale, ink, 1, cv2.LINE_AA)
+
+
+def _text_scale(drawn: np.ndarray) -> float:
+    return min(max(float(drawn.shape[0]) / 900.0, 0.38), 1.2)
 
 
 def _free_place(
