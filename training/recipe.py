@@ -16,7 +16,7 @@ import yaml
 from wsperception.data.clips import ClipSettings
 from wsperception.data.labelled_frames import LabelledFrame
 from wsperception.errors import InputError
-from wsperception.learn.methods import METHODS
+from wsperception.learn.methods import METHODS, supervisions
 from wsperception.settings import check, from_mapping, setting, to_mapping
 from wsperception.types import LabelSpace
 
@@ -29,7 +29,10 @@ class TrainingSettings:
     """How the weights are fitted. Defaults: Table 1 of WSMOTS; where it is silent, those of the code that it cites
     (Nesterov momentum 0.9, decay 1e-4 but not on normalisation layers, poly 0.9, 500 warm-up steps)."""
 
-    supervision: str = setting("weak", "weak: boxes and ids, no mask is read; full: masks", choices=("weak", "full"))
+    supervision: str = setting(
+        "weak", "weak: boxes and ids, no mask is read; full: masks; points: one per object",
+        choices=("weak", "full", "points"),
+    )  # fmt: skip
     iterations: int = setting(31500, "steps; 31,500 are 150 epochs of the KITTI MOTS training split", low=1)
     batch: int = setting(24, "frames per step, over all processes and accumulated parts", unit="frames", low=1)
     accumulate: int = setting(1, "parts into which each process divides its share of the batch", low=1)
@@ -68,6 +71,10 @@ class Recipe:
     method: Any
 
     def __post_init__(self) -> None:
+        kinds = supervisions(self.name)
+        if self.training.supervision not in kinds:
+            got = self.training.supervision
+            raise InputError(f"training.supervision: {self.name} learns from {' or '.join(kinds)}, got {got}")
         frames = getattr(self.method, "clip_frames", self.data.frames)
         if frames != self.data.frames:
             raise InputError(f"data.frames: expected {frames} as method.clip_frames, got {self.data.frames}")
@@ -80,6 +87,11 @@ class Recipe:
             raise InputError(
                 "training.average: expected above 0, as the method learns from the averaged weights, got 0"
             )
+
+    @property
+    def labels(self) -> LabelSpace:
+        """The classes to learn."""
+        return self.data.labels
 
     @property
     def needs_teacher(self) -> bool:
@@ -103,6 +115,7 @@ def read_recipe(name: str, path: Path | None, changes: Sequence[str]) -> Recipe:
     for change in changes:
         _apply(values, change)
         where = f"{path or 'settings'} with --set"
+    values["training"].setdefault("supervision", supervisions(name)[0])
     kinds = {"training": TrainingSettings, "data": ClipSettings, "method": METHODS[name].Settings}
     parts = {section: from_mapping(kind, values[section], f"{where}: {section}") for section, kind in kinds.items()}
     return Recipe(name, **parts)
@@ -127,7 +140,7 @@ def record(recipe: Recipe, command: Sequence[str], roots: Iterable[Path], frames
         files.update(f"{frame.path.parent.name}/{frame.path.name} {frame.path.stat().st_size}\n".encode())
     return {
         "recipe": recipe.mapping(),
-        "labels": {"names": list(LABELS.names), "is_thing": list(LABELS.is_thing)},
+        "labels": {"names": list(recipe.labels.names), "is_thing": list(recipe.labels.is_thing)},
         "command": [_portable(argument) for argument in command],
         "commit": _commit(),
         "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
@@ -135,7 +148,7 @@ def record(recipe: Recipe, command: Sequence[str], roots: Iterable[Path], frames
         "data": {
             "roots": [root.resolve().name for root in roots],
             "frames": len(frames),
-            "objects": sum(len(frame.boxes) for frame in frames),
+            "objects": sum(frame.objects for frame in frames),
             "sha256": files.hexdigest(),
         },
     }

@@ -1,6 +1,7 @@
 """Trains a method's network on KITTI tracking or KITTI MOTS data, or on synthetic drives.
 
     python training/train.py --method wsmots --data DRIVE --out runs/one --config config/wsmots.yaml
+    python training/train.py --method wise --data CLICKS --out runs/two --config config/wise.yaml
 
 On several GPUs or machines: `torchrun --nproc-per-node 4 training/train.py ...`; the batch is that of all processes
 together, so the result does not depend on how many there are.
@@ -11,6 +12,7 @@ import logging
 import sys
 import time
 from pathlib import Path
+from typing import cast
 
 if __name__ == "__main__":  # run as a file: the repository, not this folder, is where packages are found
     sys.path[0] = str(Path(__file__).resolve().parents[1])
@@ -23,16 +25,18 @@ from training import checkpoint
 from training.distributed import Processes, join
 from training.loop import NonFiniteLossError, Training, resolve_precision, train
 from training.optimisation import WeightAverage, make_optimizer
-from training.recipe import LABELS, Recipe, read_recipe, record, write_json
+from training.recipe import Recipe, read_recipe, record, write_json
 from training.run_log import CollapseAlarm, RunLog
 from wsperception.data.clips import ClipSampler
 from wsperception.data.frame_store import FrameStore
 from wsperception.data.labelled_frames import LabelledFrame, read_labelled_frames
 from wsperception.errors import InputError
-from wsperception.learn.methods import METHODS
+from wsperception.learn.methods import METHODS, supervisions
 from wsperception.learn.pseudo_cache import with_pseudo_masks
+from wsperception.learn.segment_store import SegmentStore
 from wsperception.nets.perception_net import PerceptionNet
 from wsperception.nets.weights import load_imagenet
+from wsperception.nets.wise_net import WiseNet
 
 DOWNLOAD = "download"
 
@@ -66,7 +70,9 @@ def run(options: argparse.Namespace, recipe: Recipe, processes: Processes, comma
         )
     out: Path = options.out
     _check_folder(out, options.resume)
-    frames = read_labelled_frames(tuple(options.data), recipe.data.split, LABELS, recipe.training.supervision)
+    frames = read_labelled_frames(
+        tuple(options.data), recipe.data.split, recipe.labels, recipe.training.supervision, recipe.data.points_from
+    )
     if not frames:
         raise InputError(f"{options.data[0]}: expected at least one image")
     cv2.setNumThreads(1)  # batches are prepared in threads of their own
@@ -75,6 +81,7 @@ def run(options: argparse.Namespace, recipe: Recipe, processes: Processes, comma
         processes.wait()  # the first process decodes, the others map what it wrote
     frames, masked = _with_masks(frames, recipe, out, options)
     store = FrameStore(frames, recipe.data.stored_size, masked, cache, max(options.workers, 2))
+    segments = _segments(store, recipe, cache, options.workers)
     if processes.first:
         processes.wait()
     training = _prepare(recipe, processes)
@@ -83,7 +90,7 @@ def run(options: argparse.Namespace, recipe: Recipe, processes: Processes, comma
     else:
         start = 0
         _start_weights(training, recipe, processes, options)
-    sampler = ClipSampler(frames, store, recipe.data, recipe.training.seed)
+    sampler = ClipSampler(frames, store, recipe.data, recipe.training.seed, segments)
     processes.wait()  # before the first process writes what the others look for
     if processes.first:
         out.mkdir(parents=True, exist_ok=True)
@@ -106,6 +113,16 @@ def _with_masks(
         return frames, False
     folder = (options.cache or out.parent / "cache") / "pseudo"
     return with_pseudo_masks(frames, settings, folder, options.workers), True
+
+
+def _segments(store: FrameStore, recipe: Recipe, cache: Path | None, workers: int) -> SegmentStore | None:
+    """The segment proposals of the frames, where the method asks for them."""
+    settings = getattr(recipe.method, "segments", None)
+    if settings is None:
+        return None
+    segments = SegmentStore(store, settings, recipe.method.largest_segment, cache and cache / "segments")
+    segments.fill(workers)
+    return segments
 
 
 def _steps(
@@ -147,7 +164,7 @@ def _steps(
 def _prepare(recipe: Recipe, processes: Processes) -> Training:
     settings = recipe.training
     torch.manual_seed(settings.seed)
-    model = METHODS[recipe.name].build(recipe.method, len(LABELS), settings.supervision)
+    model = METHODS[recipe.name].build(recipe.method, len(recipe.labels), settings.supervision)
     if settings.channels_last:
         model = model.to(memory_format=torch.channels_last)
     model = model.to(processes.device)
@@ -168,9 +185,11 @@ def _start_weights(training: Training, recipe: Recipe, processes: Processes, opt
     if options.init is not None:
         _load_weights(training.net, options.init)
     elif options.imagenet is not None:
-        if not isinstance(training.net, PerceptionNet):
+        if not isinstance(training.net, PerceptionNet | WiseNet):
             raise InputError(f"--imagenet: the network of {recipe.name} takes no ImageNet weights")
-        load_imagenet(training.net, None if options.imagenet == DOWNLOAD else Path(options.imagenet))
+        # All that is asked of the network is its backbone's body, and which one that is.
+        net = cast(PerceptionNet, training.net)
+        load_imagenet(net, None if options.imagenet == DOWNLOAD else Path(options.imagenet))
 
 
 def _load_weights(net: torch.nn.Module, path: Path) -> None:
@@ -205,7 +224,7 @@ def _describe(
 ) -> None:
     if not processes.first:
         return
-    objects = sum(len(frame.boxes) for frame in frames)
+    objects = sum(frame.objects for frame in frames)
     parameters = sum(parameter.numel() for parameter in training.model.parameters())
     height, width = recipe.data.input_size
     print(
@@ -235,7 +254,10 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--out", type=Path, required=True, help="folder of the run")
     parser.add_argument("--config", type=Path, help="YAML with the sections training, data and method")
     parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="change one setting")
-    parser.add_argument("--supervision", choices=("weak", "full"), help="boxes and ids (the default), or masks")
+    parser.add_argument(
+        "--supervision", choices=sorted({kind for method in METHODS for kind in supervisions(method)}),
+        help="weak: boxes and ids; full: masks; points: one per object. Default: the method's",
+    )  # fmt: skip
     parser.add_argument("--iterations", type=int)
     parser.add_argument("--batch", type=int, help="frames per step over all processes")
     parser.add_argument("--accumulate", type=int, help="parts per process and step")

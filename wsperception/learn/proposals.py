@@ -15,6 +15,9 @@ from skimage.segmentation import slic
 
 from wsperception.settings import check, setting
 
+VERSION = 1
+"""Goes up with every change of what this file gives for the same image and settings."""
+
 
 @dataclass(frozen=True)
 class ProposalSettings:

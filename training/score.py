@@ -1,0 +1,148 @@
+"""Scores the masks of a WISE run on images with true masks, beside the baselines of the paper's Table 1.
+
+    python training/score.py --run runs/two --data DRIVE --out scores.json
+
+The scores hold at the network's input size. Both conventions of average precision are written, in per cent.
+"""
+
+import argparse
+import math
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+if __name__ == "__main__":  # run as a file: the repository, not this folder, is where packages are found
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+import numpy as np
+from tqdm import tqdm
+
+from training.checkpoint import load_tensors
+from training.export import read_record
+from training.recipe import write_json
+from wsperception.data.clips import ClipFrame, ClipSettings, augment, no_augmentation
+from wsperception.data.frame_store import decode_frame
+from wsperception.data.labelled_frames import read_labelled_frames
+from wsperception.errors import InputError
+from wsperception.evaluation.instance import ImageInstances, coco_scores, coverage_scores, voc_scores
+from wsperception.learn.methods import wise
+from wsperception.learn.segment_store import image_segments
+from wsperception.learn.wise_masks import KINDS, FoundMasks, find_masks, read_maps
+from wsperception.nets.wise_net import WiseNet
+from wsperception.settings import from_mapping
+
+COVERED = 0.5
+"""Share of a predicted mask inside ignore regions above which it counts neither for nor against, as in MOTS."""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Exit status: 0 done, 2 the input was wrong."""
+    options = _parse(arguments)
+    try:
+        scores = score_run(options.run, tuple(options.data), options.split, options.kinds, options.min_area)
+        write_json(options.out, scores)
+    except InputError as error:
+        print(error, file=sys.stderr)
+        return 2
+    print(f"{'':12}{'AP25':>8}{'AP50':>8}{'AP75':>8}{'MUCov':>8}{'MWCov':>8}   VOC's convention")
+    for kind, values in scores["kinds"].items():
+        columns = [values[f"VOC {name}"] for name in ("AP25", "AP50", "AP75")] + [values["MUCov"], values["MWCov"]]
+        print(f"{kind:12}" + "".join(f"{math.nan if value is None else value:8.1f}" for value in columns))
+    return 0
+
+
+def score_run(run: Path, roots: tuple[Path, ...], split: str, kinds: list[str], min_area: int) -> dict[str, Any]:
+    """Kind of masks -> measure -> per cent, None where it is not defined; and the numbers of images and objects.
+
+    min_area  objects of fewer pixels at network size count neither for nor against
+    """
+    settings, data, net = load_run(run)
+    frames = read_labelled_frames(roots, split, data.labels, "full")
+    found: dict[str, list[ImageInstances]] = {kind: [] for kind in kinds}
+    for frame in tqdm(frames, "images", disable=not sys.stderr.isatty()):
+        sample = augment(frame, decode_frame(frame, data.stored_size, True), no_augmentation(), _everything(data), 0)
+        assert sample.masks is not None
+        maps = read_maps(net, sample.image)
+        segments = image_segments(sample.image, settings.segments, settings.largest_segment)
+        for kind in kinds:
+            masks = find_masks(kind, maps, segments, sample.masks, sample.class_ids)
+            found[kind].append(_instances(masks, sample, min_area))
+    count = len(data.labels)
+    objects = sum(int((~image.ignored).sum()) for image in found[kinds[0]])
+    return {"images": len(frames), "objects": objects, "kinds": {kind: _scores(found[kind], count) for kind in kinds}}
+
+
+def load_run(run: Path) -> tuple[wise.Settings, ClipSettings, WiseNet]:
+    """The settings and the trained network of a run of WISE; InputError where it is another method's, or broken."""
+    path = run / "recipe.json"
+    recipe = read_record(path)["recipe"]
+    if recipe["name"] != "wise":
+        raise InputError(f"{path}: expected a run of wise, got {recipe['name']}")
+    settings = from_mapping(wise.Settings, recipe["method"], str(path))
+    data = from_mapping(ClipSettings, recipe["data"], str(path))
+    net = wise.build(settings, len(data.labels)).net.eval()
+    try:
+        net.load_state_dict(load_tensors(run / "weights.pt"))
+    except RuntimeError as error:
+        raise InputError(
+            f"{run / 'weights.pt'}: do not fit the network: {' '.join(str(error).split())[:200]}"
+        ) from None
+    return settings, data, net
+
+
+def _everything(data: ClipSettings) -> ClipSettings:
+    """The whole image, with every object of which a pixel is left."""
+    return replace(data, crop=(0, 0), min_side=0.0, min_area=1, min_visible=0.0)
+
+
+def _instances(found: FoundMasks, sample: ClipFrame, min_area: int) -> ImageInstances:
+    assert sample.masks is not None and sample.ignore_mask is not None
+    areas = found.masks.sum(axis=(1, 2))
+    inside = (found.masks & sample.ignore_mask).sum(axis=(1, 2))
+    counts = inside <= COVERED * areas
+    return ImageInstances(
+        found.masks[counts],
+        found.scores[counts],
+        found.class_ids[counts],
+        sample.masks,
+        sample.class_ids,
+        sample.masks.sum(axis=(1, 2)) < min_area,
+    )
+
+
+def _scores(images: list[ImageInstances], class_count: int) -> dict[str, float | None]:
+    voc, coco = voc_scores(images, class_count), coco_scores(images, class_count)
+    quarter = coco_scores(images, class_count, (0.25,))
+    coverage = coverage_scores(images, class_count)
+    values = dict(_named("VOC", voc.means)) | {
+        "COCO AP": coco.volume,
+        "COCO AP25": quarter.at(0.25),
+        "COCO AP50": coco.at(0.5),
+        "COCO AP75": coco.at(0.75),
+        "MUCov": coverage.mucov,
+        "MWCov": coverage.mwcov,
+        "ABO": coverage.abo,
+    }
+    return {name: None if math.isnan(value) else round(100.0 * value, 3) for name, value in values.items()}
+
+
+def _named(convention: str, means: np.ndarray) -> Iterator[tuple[str, float]]:
+    for name, value in zip(("AP25", "AP50", "AP75"), means.tolist(), strict=True):
+        yield f"{convention} {name}", value
+
+
+def _parse(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--run", type=Path, required=True, help="folder of a training run")
+    parser.add_argument("--data", type=Path, nargs="+", required=True, help="KITTI MOTS folders or synthetic drives")
+    parser.add_argument("--out", type=Path, required=True, help="file of the scores")
+    parser.add_argument("--split", default="all", help="sequences: all, train, val, fulltrain, or names and commas")
+    parser.add_argument("--kinds", nargs="+", choices=KINDS, default=list(KINDS), metavar="KIND", help="%(choices)s")
+    parser.add_argument("--min-area", type=int, default=0, help="smaller objects are ignored; pixels at network size")
+    return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,123 @@
+"""WISE: Instance Segmentation with Point Supervision (Laradji et al., arXiv:1906.06392).
+
+L_W = lambda L_L + (1 - lambda) L_E  (Eq. 4). L-Net learns where objects are with LC-FCN's four terms (Eq. 1,
+`wsperception.learn.points`); E-Net learns which pixels belong together from pseudo masks, drawn anew at every step
+among the segment proposals that hold an object's point (Eq. 3, `wsperception.learn.affinity`). Each image is a sample
+of its own: with a batch of one, as in the paper, the losses are those of the equations, otherwise their mean.
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from wsperception.data.clips import ClipFrame
+from wsperception.errors import InputError
+from wsperception.learn import affinity
+from wsperception.learn.points import location_terms, point_pixels
+from wsperception.learn.proposals import ProposalSettings
+from wsperception.nets.wise_net import WiseNet, WiseNetSettings, sampled, upsampled
+from wsperception.settings import check, setting
+
+SUPERVISION = ("points",)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Losses and sampling; defaults are section 4.2 and, where the paper is silent, its equations."""
+
+    net: WiseNetSettings = field(default_factory=WiseNetSettings)
+    segments: ProposalSettings = field(default_factory=ProposalSettings)
+    largest_segment: float = setting(0.25, "share of the image above which a segment is no object", low=0.0, high=1.0)
+    balance: float = setting(0.1, "lambda of Eq. 4", low=0.0, high=1.0)
+    pixels_per_object: int = setting(
+        0, "random pixels of each pseudo mask that are paired with every point; 0: as many as objects (footnote 2)",
+        low=0, high=10000,
+    )  # fmt: skip
+    background_pairs: bool = setting(
+        False, "also pair background pixels with each other and with the points, as the released code does"
+    )
+    mean_pairs: bool = setting(False, "Eq. 3 as a mean over the pairs instead of a sum")
+
+    def __post_init__(self) -> None:
+        check(self)
+
+
+def build(settings: Settings, class_count: int, supervision: str = "points") -> "Wise":
+    """The network together with its losses, ready for a trainer."""
+    assert supervision in SUPERVISION
+    return Wise(settings, class_count)
+
+
+class Wise(nn.Module):
+    """Losses of a batch of images with points; `net` is what is kept."""
+
+    def __init__(self, settings: Settings, class_count: int) -> None:
+        super().__init__()
+        self.settings = settings
+        self.net = WiseNet(settings.net, class_count)
+
+    def forward(
+        self, frames: list[ClipFrame], generators: list[torch.Generator], progress: float
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Weighted loss terms by name, whose sum is the objective; and figures by name, each (2,): a sum and a count.
+
+        frames      B training frames with points and segments
+        generators  B CPU generators, one per frame: a frame samples alike whichever process holds it
+        progress    is not used
+
+        Raises InputError where a frame has no points or no segments.
+        """
+        images = torch.from_numpy(np.stack([frame.image for frame in frames])).to(self.net.mean.device)
+        logits, embeddings = self.net(images)
+        logits, embeddings = logits.float(), embeddings.float()
+        size = (images.shape[1], images.shape[2])
+        full = upsampled(logits, size)
+        terms: list[dict[str, Tensor]] = []
+        for index, frame in enumerate(frames):
+            pixels, class_ids = _points(frame, size)
+            places = location_terms(full[index], pixels, class_ids, _ignored(frame))
+            weighted = {name: self.settings.balance * value for name, value in places.items()}
+            pairs = self._pair_term(embeddings[index], frame, pixels, generators[index])
+            terms.append(weighted | {"pair": (1.0 - self.settings.balance) * pairs})
+        return {name: torch.stack([each[name] for each in terms]).mean() for name in terms[0]}, {}
+
+    def _pair_term(self, maps: Tensor, frame: ClipFrame, pixels: np.ndarray, generator: torch.Generator) -> Tensor:
+        """L_E of one image (Eq. 3) from embeddings (D, h', w')."""
+        if frame.segments is None:
+            raise InputError(f"{frame.source}: expected segment proposals, got none")
+        settings, size = self.settings, (frame.image.shape[0], frame.image.shape[1])
+        drawn = affinity.draw_segments(frame.segments, pixels, generator)
+        pixels, drawn = pixels[drawn >= 0], drawn[drawn >= 0]
+        if len(pixels) == 0:
+            return maps.sum() * 0.0
+        count = settings.pixels_per_object or len(pixels)
+        masks = [frame.segments.mask(segment) for segment in drawn.tolist()]
+        groups = [affinity.draw_pixels(mask, count, generator) for mask in masks]
+        behind = affinity.draw_pixels(affinity.background(frame.segments, pixels), count, generator)
+        owners = np.repeat(np.arange(len(groups) + 1), [len(group) for group in (*groups, behind)])
+        anchors, anchor_owners = pixels, np.arange(len(pixels))
+        if settings.background_pairs and len(behind):
+            anchors = np.concatenate([anchors, behind])
+            anchor_owners = np.append(anchor_owners, np.full(len(behind), len(groups)))
+        chosen = torch.from_numpy(np.concatenate([anchors, *groups, behind])).to(maps.device)
+        found = sampled(maps, chosen, size)
+        same = torch.from_numpy(anchor_owners[:, None] == owners).to(maps.device)
+        losses = affinity.pair_losses(found[: len(anchors)], found[len(anchors) :], same)
+        return losses.mean() if settings.mean_pairs else losses.sum()
+
+
+def _points(frame: ClipFrame, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """Pixels (P, 2) int64 row, column and classes (P,) int64 of the objects of a frame."""
+    if frame.weak is None or frame.weak.points is None or frame.weak.point_classes is None:
+        raise InputError(f"{frame.source}: expected points, got none")
+    return point_pixels(frame.weak.points, size), frame.weak.point_classes.astype(np.int64)
+
+
+def _ignored(frame: ClipFrame) -> np.ndarray:
+    """(h, w) bool: the pixels of the ignore boxes."""
+    ignored = np.zeros(frame.image.shape[:2], bool)
+    for x0, y0, x1, y1 in frame.ignore_boxes.tolist():
+        ignored[int(y0) : int(np.ceil(y1)), int(x0) : int(np.ceil(x1))] = True
+    return ignored

@@ -1,0 +1,107 @@
+"""Segment proposals of the frames of a training set, made once and kept on disk beside the decoded frames."""
+
+import dataclasses
+import hashlib
+import json
+import logging
+import multiprocessing
+import os
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from pathlib import Path
+
+import cv2
+import numpy as np
+from tqdm import tqdm
+
+from wsperception.data.frame_store import FrameStore
+from wsperception.data.segments import Segments
+from wsperception.learn.proposals import VERSION, ProposalSettings, segment_proposals
+
+logger = logging.getLogger(__name__)
+
+
+class SegmentStore:
+    """Row of a FrameStore -> its segments, at the scale of the stored frame.
+
+    folder   where they are kept, one file per frame; None makes them at every access
+    largest  segments that cover a larger share of the image are left out: they are streets and skies
+    """
+
+    def __init__(self, frames: FrameStore, settings: ProposalSettings, largest: float, folder: Path | None) -> None:
+        self._frames, self._settings, self._largest, self._folder = frames, settings, largest, None
+        if folder is not None:
+            key = json.dumps([VERSION, dataclasses.asdict(settings), largest], sort_keys=True)
+            self._folder = folder / f"{frames.digest()}-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
+            self._folder.mkdir(parents=True, exist_ok=True)
+
+    def __call__(self, row: int) -> Segments:
+        if self._folder is None:
+            return image_segments(self._frames[row].image, self._settings, self._largest)
+        path = self._folder / f"{row:06d}.npz"
+        if path.exists():
+            try:
+                return _read(path)
+            except (ValueError, KeyError, EOFError, OSError, zipfile.BadZipFile) as error:
+                logger.warning("%s: broken (%s), made anew", path, error)
+        made = image_segments(self._frames[row].image, self._settings, self._largest)
+        _write(path, made)
+        return made
+
+    def fill(self, workers: int) -> None:
+        """Makes what is missing, in `workers` processes; 0 in this one. Nothing to do without a folder."""
+        if self._folder is None:
+            return
+        missing = [row for row in range(len(self._frames)) if not (self._folder / f"{row:06d}.npz").exists()]
+        if missing:
+            made = zip(missing, tqdm(self._made(missing, workers), "proposals", len(missing)), strict=True)
+            for row, segments in made:
+                _write(self._folder / f"{row:06d}.npz", segments)
+
+    def _made(self, rows: list[int], workers: int) -> Iterator[Segments]:
+        work = partial(image_segments, settings=self._settings, largest=self._largest)
+        images = (np.ascontiguousarray(self._frames[row].image) for row in rows)
+        if workers == 0:
+            yield from map(work, images)
+            return
+        # Not forked: a fork of a process that runs threads, as PyTorch does, may hang.
+        with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+            yield from pool.map(work, images, chunksize=4)
+
+
+def image_segments(image: np.ndarray, settings: ProposalSettings, largest: float) -> Segments:
+    """The proposals of an image (H, W, 3) uint8 RGB that cover at most the share `largest` of it."""
+    cv2.setNumThreads(1)  # the processes share the cores among them
+    found = segment_proposals(image, settings)
+    assert len(found.membership) < 65535  # OUTSIDE
+    kept = found.areas <= largest * found.superpixels.size
+    return Segments(
+        found.superpixels.astype(np.uint16), np.ascontiguousarray(found.membership[:, kept]), found.objectness[kept]
+    )
+
+
+def _read(path: Path) -> Segments:
+    with np.load(path, allow_pickle=False) as values:
+        shape = tuple(values["shape"].tolist())
+        membership = np.unpackbits(values["membership"], count=shape[0] * shape[1]).reshape(shape).astype(bool)
+        return Segments(values["superpixels"], membership, values["objectness"])
+
+
+def _write(path: Path, segments: Segments) -> None:
+    handle, name = tempfile.mkstemp(prefix=path.stem, suffix=".partial", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            np.savez_compressed(
+                file,
+                superpixels=segments.superpixels,
+                membership=np.packbits(segments.membership),
+                shape=np.array(segments.membership.shape),
+                objectness=segments.objectness,
+            )
+        os.replace(name, path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise

@@ -1,0 +1,97 @@
+"""The masks of one image as WISE finds them, and as the baselines of its Table 1 do."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from wsperception.data.labelled_points import mask_middle
+from wsperception.data.segments import Segments
+from wsperception.learn import grouping
+from wsperception.learn.affinity import background
+from wsperception.learn.points import Peaks, find_blobs, find_peaks, point_pixels
+from wsperception.nets.wise_net import WiseNet, upsampled
+
+WISE, UNREFINED, BLOBS, BEST, ORACLE = "wise", "unrefined", "blobs", "best", "oracle"
+TRUE_MASK, TRUE_POINTS = "true-mask", "true-points"
+KINDS = (WISE, UNREFINED, BLOBS, BEST, ORACLE, TRUE_MASK, TRUE_POINTS)
+"""Whose masks: L-Net's points with E-Net's masks (Table 1: WISE); the same before the replacement by proposals; with
+L-Net's blobs; with the likeliest proposal; with the proposal nearest to the truth; with the true mask; and the true
+points with E-Net's masks."""
+
+
+@dataclass(frozen=True, eq=False)
+class Maps:
+    """What a WiseNet says about every pixel of one image.
+
+    probabilities  (C + 1, h, w) float32   channel 0 is background
+    embeddings     (h, w, d) float32
+    """
+
+    probabilities: np.ndarray
+    embeddings: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class FoundMasks:
+    """Masks (N, h, w) bool, which may overlap, with class ids (N,) int64 and scores (N,) float32."""
+
+    masks: np.ndarray
+    class_ids: np.ndarray
+    scores: np.ndarray
+
+
+@torch.no_grad()
+def read_maps(net: WiseNet, image: np.ndarray) -> Maps:
+    """The maps of an image (h, w, 3) uint8 RGB whose sides are divisible by 32."""
+    logits, embeddings = net(torch.from_numpy(image)[None].to(net.mean.device))
+    size = (image.shape[0], image.shape[1])
+    probabilities = upsampled(logits.float(), size)[0].softmax(dim=0)
+    pixels = upsampled(embeddings.float(), size)[0].permute(1, 2, 0)
+    return Maps(probabilities.cpu().numpy(), np.ascontiguousarray(pixels.cpu().numpy()))
+
+
+def find_masks(
+    kind: str, maps: Maps, segments: Segments, true_masks: np.ndarray, true_classes: np.ndarray
+) -> FoundMasks:
+    """The masks of an image.
+
+    kind          one of KINDS
+    true_masks    (G, h, w) bool   read by ORACLE, TRUE_MASK and TRUE_POINTS only
+    true_classes  (G,) int64       read by TRUE_POINTS only
+    """
+    if kind == TRUE_POINTS:
+        middles = np.array([mask_middle(mask) for mask in true_masks], np.float32).reshape(-1, 2)
+        pixels = point_pixels(middles, (true_masks.shape[1], true_masks.shape[2]))
+        return masks_of_points(maps, segments, pixels, true_classes)
+    blobs = find_blobs(maps.probabilities)
+    peaks = find_peaks(maps.probabilities, blobs)
+    return FoundMasks(
+        _masks(kind, maps, segments, peaks, grouping.blob_masks(blobs), true_masks), peaks.class_ids, peaks.scores
+    )
+
+
+def masks_of_points(maps: Maps, segments: Segments, pixels: np.ndarray, class_ids: np.ndarray) -> FoundMasks:
+    """E-Net's masks, refined by proposals, of objects of known pixels (N, 2) and classes (N,); their score is 1."""
+    masks = grouping.refined_masks(segments, _grouped(maps, segments, pixels))
+    return FoundMasks(masks, class_ids, np.ones(len(pixels), np.float32))
+
+
+def _masks(
+    kind: str, maps: Maps, segments: Segments, peaks: Peaks, blobs: np.ndarray, true_masks: np.ndarray
+) -> np.ndarray:
+    if kind == BLOBS:
+        return blobs
+    if kind == BEST:
+        return grouping.segment_masks(segments, grouping.likeliest_segments(segments, peaks.pixels))
+    if kind == ORACLE:
+        return grouping.segment_masks(segments, grouping.oracle_segments(segments, peaks.pixels, true_masks))
+    if kind == TRUE_MASK:
+        return grouping.masks_at(peaks.pixels, true_masks, blobs)
+    masks = _grouped(maps, segments, peaks.pixels)
+    return grouping.refined_masks(segments, masks) if kind == WISE else masks
+
+
+def _grouped(maps: Maps, segments: Segments, pixels: np.ndarray) -> np.ndarray:
+    behind = grouping.background_pixels(maps.embeddings, background(segments, pixels), len(pixels))
+    return grouping.grouped_masks(maps.embeddings, pixels, behind)
