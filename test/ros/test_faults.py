@@ -232,6 +232,25 @@ def test_a_wrong_parameter_at_start_is_one_line_and_exit_2(start_node, toy_bundl
     assert "Traceback" not in node.log
 
 
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        (
+            "--params-file /nowhere/perception.yaml",
+            "Couldn't parse params file: '--params-file /nowhere/perception.yaml'",
+        ),
+        ("-r __node:=front-camera", "Couldn't parse remap rule: '-r __node:=front-camera'"),
+        ("-p model", "Couldn't parse parameter override rule: '-p model'"),
+    ],
+)
+def test_wrong_arguments_of_ros_are_one_line_and_exit_2(start_node, toy_bundle, given, told):
+    node = start_node({"model": toy_bundle}, given.split())
+    assert node.wait() == 2
+    fatal = [line for line in node.log.splitlines() if "[FATAL]" in line]
+    assert len(fatal) == 1 and told in fatal[0] and ".c:" not in fatal[0]
+    assert "Traceback" not in node.log
+
+
 def test_headers_are_never_mixed_up_under_load(peer, node, camera):
     """Each image carries its number in a pixel and in its stamp; both must come out together."""
     results = Results(peer, camera)

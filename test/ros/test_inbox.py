@@ -3,8 +3,10 @@
 import threading
 import time
 
+import pytest
 from sensor_msgs.msg import Image
 
+from wsperception.ros import inbox as inboxes
 from wsperception.ros.inbox import Arrival, Inbox
 
 
@@ -59,3 +61,65 @@ def test_closing_wakes_the_worker_and_forgets_what_waits():
     assert inbox.is_closed
     inbox.put(arrival("front", 1))
     assert inbox.take(0.0, 0.0) == []
+
+
+@pytest.fixture
+def patient(monkeypatch):
+    """Whoever waits for the worker waits long, so that the order of events shows."""
+    monkeypatch.setattr(inboxes, "HANDOVER_S", 30.0)
+
+
+def wait_idle(inbox):
+    deadline = time.monotonic() + 10
+    while not inbox._is_idle and time.monotonic() < deadline:
+        time.sleep(0.001)
+
+
+def test_putting_waits_until_an_idle_worker_has_begun(patient):
+    inbox, events = Inbox(("front",)), []
+
+    def work():
+        inbox.take(0.0, 10.0)
+        time.sleep(0.05)
+        events.append("begun")
+        inbox.begun()
+
+    worker = threading.Thread(target=work)
+    worker.start()
+    wait_idle(inbox)
+    inbox.put(arrival("front", 1))
+    events.append("put")
+    worker.join()
+    assert events == ["begun", "put"]
+
+
+def test_putting_does_not_wait_for_a_busy_worker(patient):
+    inbox = Inbox(("front",))
+    start = time.monotonic()
+    inbox.put(arrival("front", 1))
+    inbox.take(0.0, 0.0)  # busy from here on
+    inbox.put(arrival("front", 2))
+    assert time.monotonic() - start < 20
+
+
+def test_putting_does_not_wait_while_another_camera_is_awaited(patient):
+    inbox = Inbox(("front", "left"))
+    worker = threading.Thread(target=lambda: (inbox.take(30.0, 30.0), inbox.begun()))
+    worker.start()
+    wait_idle(inbox)
+    start = time.monotonic()
+    inbox.put(arrival("front", 1))
+    assert time.monotonic() - start < 20
+    inbox.put(arrival("left", 2))
+    worker.join()
+
+
+def test_putting_does_not_wait_for_a_worker_that_dies():
+    inbox = Inbox(("front",))
+    worker = threading.Thread(target=inbox.take, args=(0.0, 10.0))  # never begins
+    worker.start()
+    wait_idle(inbox)
+    start = time.monotonic()
+    inbox.put(arrival("front", 1))
+    assert time.monotonic() - start < 20
+    worker.join()

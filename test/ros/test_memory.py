@@ -9,6 +9,7 @@ from rclpy.context import Context
 from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.parameter import Parameter
 
+from wsperception.ros import memory
 from wsperception.ros.perception_node import PerceptionNode
 
 
@@ -42,6 +43,18 @@ def test_cleanup_lets_the_engine_and_the_topics_go(make_node, toy_bundle):
     gc.collect()
     assert [entry() for entry in held] == [None] * len(held)
     assert len(list(node.publishers)) == before
+
+
+def test_free_memory_goes_back_to_the_system_with_the_frames_and_with_the_engine(make_node, toy_bundle, monkeypatch):
+    node = make_node(model=str(toy_bundle))
+    held = []
+    monkeypatch.setattr(memory, "give_back", lambda: held.append((node._worker, node._backend is not None)))
+    node.trigger_configure()
+    node.trigger_activate()
+    assert held == []
+    node.trigger_deactivate()
+    node.trigger_cleanup()
+    assert held == [(None, True), (None, False)]
 
 
 def test_a_failed_configure_keeps_nothing(make_node, tmp_path):

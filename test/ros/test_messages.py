@@ -9,6 +9,7 @@ import pytest
 from ros_peer import header, pixels
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
+from vision_msgs.msg import Detection2DArray
 
 from wsperception.errors import InputError
 from wsperception.ros import messages
@@ -63,6 +64,26 @@ def test_any_number_of_objects(rows):
     assert pixels(messages.to_instance_ids(many, HEADER)).tolist() == [[0, *range(60_000, 60_000 + rows - 1)]]
     assert pixels(messages.to_semantic(many, HEADER)).tolist() == [[255, *(row % 250 for row in range(1, rows))]]
     assert len(messages.to_detections(many, HEADER).detections) == rows - 1
+
+
+def test_a_canvas_is_painted_anew():
+    first = messages.to_instance_ids(segments(), header(5))
+    again = messages.to_instance_ids(segments(track_ids=(9, 4, 0)), HEADER, first)
+    assert again is first and again.header == HEADER
+    expected = [[9, 9, 9, 0, 0, 0], [9, 9, 9, 0, 0, 0], [4, *[0] * 5], [0] * 6]
+    np.testing.assert_array_equal(pixels(again), expected)
+    other = messages.to_instance_ids(SegmentMap.empty((3, 5)), HEADER, first)
+    assert (other.height, other.width, other.step) == (3, 5, 10) and not pixels(other).any()
+    np.testing.assert_array_equal(pixels(first), expected)
+
+
+def test_a_pool_of_detections_is_filled_in_anew():
+    pool = []
+    messages.to_detections(segments(), header(5, "other"), pool)
+    for given in (segments(track_ids=(9, 4, 0)), segments((0, 0, 3)), segments()):  # 2, 1 and 2 detections
+        assert messages.to_detections(given, HEADER, pool) == messages.to_detections(given, HEADER)
+    assert len(pool) == 2
+    assert messages.to_detections(SegmentMap.empty((3, 5)), HEADER, pool) == Detection2DArray(header=HEADER)
 
 
 def test_semantic_holds_classes_also_of_the_untracked():

@@ -10,7 +10,7 @@ from rclpy.lifecycle import LifecycleNodeMixin
 from rclpy.qos import QoSProfile
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
-from vision_msgs.msg import Detection2DArray, LabelInfo
+from vision_msgs.msg import Detection2D, Detection2DArray, LabelInfo
 
 from wsperception.errors import InputError
 from wsperception.overlay import draw_overlay
@@ -52,6 +52,9 @@ class Camera:
             self.topic += "/compressed"
         self.message_class: type[ImageMessage] = CompressedImage if compressed else Image
 
+        # Kept from frame to frame: to make messages anew takes longer than to fill them in.
+        self._pool: list[Detection2D] = []
+        self._canvas: Image | None = None
         self._publishers: list[Any] = []
         try:
             self._create_publishers()
@@ -112,9 +115,10 @@ class Camera:
     def publish(self, result: Result, header: Header) -> None:
         """All messages of one frame. Pictures are made only where somebody listens."""
         segments = result.segments
-        self._detections.publish(messages.to_detections(segments, header))
+        self._detections.publish(messages.to_detections(segments, header, self._pool))
         if self._instance_ids.get_subscription_count():
-            self._instance_ids.publish(messages.to_instance_ids(segments, header))
+            self._canvas = messages.to_instance_ids(segments, header, self._canvas)
+            self._instance_ids.publish(self._canvas)
         if self._semantic is not None and self._semantic.get_subscription_count():
             self._semantic.publish(messages.to_semantic(segments, header))
         if self._overlay.get_subscription_count():

@@ -55,8 +55,12 @@ def stamp_ns(header: Header) -> int:
     return int(header.stamp.sec) * 1_000_000_000 + int(header.stamp.nanosec)
 
 
-def to_detections(segments: SegmentMap, header: Header) -> Detection2DArray:
-    """One Detection2D per tracked object, best score first; an empty array where there is none."""
+def to_detections(segments: SegmentMap, header: Header, pool: list[Detection2D] | None = None) -> Detection2DArray:
+    """One Detection2D per tracked object, best score first; an empty array where there is none.
+
+    pool  detections to fill in instead of making new ones; it grows as needed. What was made from them before changes,
+          so it has to be published by then.
+    """
     # Whole tables to Python numbers at once: element by element costs more than the messages.
     table = zip(
         segments.boxes.tolist(),
@@ -65,14 +69,23 @@ def to_detections(segments: SegmentMap, header: Header) -> Detection2DArray:
         segments.track_ids.tolist(),
         strict=True,
     )
+    tracked = [row for row in table if row[3] > 0]
+    detections = [] if pool is None else pool
+    detections.extend(_blank_detection() for _ in range(len(tracked) - len(detections)))
     message = Detection2DArray(header=header)
-    message.detections = [_detection(*row, header) for row in table if row[3] > 0]
+    message.detections = detections[: len(tracked)]
+    for detection, row in zip(message.detections, tracked, strict=True):
+        _fill_in(detection, header, *row)
     return message
 
 
-def to_instance_ids(segments: SegmentMap, header: Header) -> Image:
-    """mono16: each pixel the number in `Detection2D.id` of its object; 0 where no tracked object is."""
-    return _painted(segments.ids, segments.track_ids.astype(np.uint16), header, "mono16")
+def to_instance_ids(segments: SegmentMap, header: Header, canvas: Image | None = None) -> Image:
+    """mono16: each pixel the number in `Detection2D.id` of its object; 0 where no tracked object is.
+
+    canvas  a message to paint on instead of a new one: the last that this function made. Where it has another size, a
+            new one is made.
+    """
+    return _painted(segments.ids, segments.track_ids.astype(np.uint16), header, "mono16", canvas)
 
 
 def to_semantic(segments: SegmentMap, header: Header) -> Image:
@@ -134,25 +147,34 @@ def to_segments(detections: Detection2DArray, instance_ids: Image) -> SegmentMap
     )
 
 
-def _detection(box: list[float], class_id: int, score: float, track_id: int, header: Header) -> Detection2D:
-    # Filling in defaults: a generated constructor makes the default of every field even where it is given another,
-    # which for a Detection2D is ten messages and twice the time.
+def _blank_detection() -> Detection2D:
     detection = Detection2D()
+    detection.results = [ObjectHypothesisWithPose()]
+    return detection
+
+
+def _fill_in(
+    detection: Detection2D, header: Header, box: list[float], class_id: int, score: float, track_id: int
+) -> None:
     detection.header = header
     detection.id = str(track_id)
     x0, y0, x1, y1 = box
     bounds = detection.bbox
     bounds.center.position.x, bounds.center.position.y = (x0 + x1) / 2, (y0 + y1) / 2
     bounds.size_x, bounds.size_y = x1 - x0, y1 - y0
-    hypothesis = ObjectHypothesisWithPose()
-    hypothesis.hypothesis.class_id, hypothesis.hypothesis.score = str(class_id), score
-    detection.results = [hypothesis]
-    return detection
+    hypothesis = detection.results[0].hypothesis
+    hypothesis.class_id, hypothesis.score = str(class_id), score
 
 
-def _painted(rows: np.ndarray, value_of_row: np.ndarray, header: Header, encoding: str) -> Image:
+def _painted(
+    rows: np.ndarray, value_of_row: np.ndarray, header: Header, encoding: str, canvas: Image | None = None
+) -> Image:
     """Image whose pixels are `value_of_row[rows]`, written straight into the message's memory."""
-    message, pixels = _blank(rows.shape, value_of_row.dtype, 1, header, encoding)
+    if canvas is not None and (canvas.height, canvas.width) == rows.shape:
+        message, pixels = canvas, np.frombuffer(canvas.data, value_of_row.dtype).reshape(rows.shape)
+        message.header = header
+    else:
+        message, pixels = _blank(rows.shape, value_of_row.dtype, 1, header, encoding)
     # OpenCV's table look-up takes 8-bit rows; with the narrowing it is three times as fast as NumPy.
     if len(value_of_row) <= 256:
         table = np.zeros(256, value_of_row.dtype)

@@ -22,7 +22,7 @@ from wsperception.backends import Backend, open_backend
 from wsperception.bundle import ModelBundle, read_bundle
 from wsperception.errors import InputError
 from wsperception.pipeline import Pipeline, PipelineSettings, default_settings
-from wsperception.ros import diagnostics, messages, parameters
+from wsperception.ros import diagnostics, memory, messages, parameters
 from wsperception.ros.aside import Aside, InterruptionError, end_process_if_busy
 from wsperception.ros.camera import Camera
 from wsperception.ros.inbox import Arrival
@@ -109,9 +109,11 @@ class PerceptionNode(LifecycleNodeMixin, Node):
         return verdict
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        self._stop()
+        if not self._stop():
+            return TransitionCallbackReturn.ERROR
         if self._pipeline is not None:
             self._pipeline.reset()
+        memory.give_back()
         return super().on_deactivate(state)
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -177,12 +179,20 @@ class PerceptionNode(LifecycleNodeMixin, Node):
         taken_s = time.monotonic() - start
         self.get_logger().info(f"model {bundle.name} is ready after {taken_s:.1f} s: {self._backend.describe()}")
 
-    def _stop(self) -> None:
+    def _stop(self) -> bool:
+        """Ends the worker. False where the engine does not come back to it: then it is left with the engine."""
         for camera in self._cameras.values():
             camera.unsubscribe()
-        if self._worker is not None and not self._worker.stop(STOP_TIMEOUT_S):
-            self.get_logger().error(f"the engine did not end its run within {STOP_TIMEOUT_S:.0f} s")
-        self._worker = None
+        worker, self._worker = self._worker, None
+        if worker is None or worker.stop(STOP_TIMEOUT_S):
+            return True
+        # To close an engine or to use a pipeline while a thread is inside may end the process.
+        self._backend = self._pipeline = None
+        self.get_logger().error(
+            f"the engine did not end its run within {STOP_TIMEOUT_S:g} s and is given up, with its memory: "
+            "start the process again"
+        )
+        return False
 
     def _unload(self) -> None:
         self._stop()
@@ -192,6 +202,7 @@ class PerceptionNode(LifecycleNodeMixin, Node):
         if self._backend is not None:
             self._backend.close()
         self._backend = self._pipeline = self._bundle = None
+        memory.give_back()
 
     def _on_worker_death(self) -> None:
         self.failed = True
@@ -293,6 +304,7 @@ def _spin(node: PerceptionNode, spinner: Spinner) -> int:
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs the node until it is interrupted. 0; 1 after a defect; 2 for a parameter that is wrong."""
+    memory.keep_freed()
     status = run_node(PerceptionNode, _spin, arguments, PerceptionNode.close)
     end_process_if_busy(status)
     return status

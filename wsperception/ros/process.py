@@ -61,9 +61,9 @@ def run_node(
     stopping = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stopping.set())
-    rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
     node: N | None = None
     try:
+        _init(arguments)
         node = make()
         spinner = Spinner(node, stopping)
         with python_logs_to(node.get_logger()):
@@ -83,3 +83,13 @@ def run_node(
         # comes now would otherwise make a clean end look like a crash.
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_IGN)
+
+
+def _init(arguments: list[str] | None) -> None:
+    try:
+        rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
+    except RuntimeError as error:
+        # rclpy's RCLError, which has no public name: a parameter file that is missing or not YAML, a malformed `-p` or
+        # `-r`. What stands behind ", at" are lines of rcl's source.
+        reason = " ".join(str(error).split()).partition(", at /")[0]
+        raise InputError(f"arguments of ROS: {reason}") from None

@@ -32,7 +32,7 @@ class Worker:
         self._on_death = on_death
         self._requests: deque[Callable[[], None]] = deque()
         self._indices = dict.fromkeys(cameras, 0)
-        self._last: dict[str, Frame] = {}
+        self._last: dict[str, tuple[int, tuple[int, ...]]] = {}  # stamp in ns and shape
         self._thread = threading.Thread(target=self._run, name="perception-worker", daemon=True)
 
     def start(self) -> None:
@@ -56,15 +56,16 @@ class Worker:
         try:
             while not self.inbox.is_closed:
                 self._work(self.inbox.take(self._window_s, IDLE_S))
+            self._serve_requests()  # those that came during the last batch: settings outlive the worker
         finally:
             if not self.inbox.is_closed:
                 self._on_death()
 
     def _work(self, arrivals: list[Arrival]) -> None:
-        while self._requests:
-            self._requests.popleft()()
+        self._serve_requests()
         taken_s = time.perf_counter()
         ready = [(arrival, frame) for arrival in arrivals if (frame := self._to_frame(arrival)) is not None]
+        self.inbox.begun()
         if not ready:
             return
         start = time.perf_counter()
@@ -80,8 +81,10 @@ class Worker:
             publish_s = time.perf_counter()
             try:
                 camera.publish(result, arrival.message.header)
-            except RuntimeError:  # rclpy's RCLError: somebody shut the context down while the network was at work
-                if camera.can_publish:
+            except RuntimeError:
+                # rclpy's RCLError or InvalidHandle: while the network was at work, somebody shut the context down, or
+                # the node has waited for this thread in vain and taken its topics away.
+                if camera.can_publish and not self.inbox.is_closed:
                     raise
                 return
             times_ms = dict(result.timings_ms)
@@ -92,6 +95,10 @@ class Worker:
             camera.statistics.published(times_ms)
             if result.broken:
                 camera.warn("broken", f"{result.broken} detections dropped: the network gave NaN or nonsense for them")
+
+    def _serve_requests(self) -> None:
+        while self._requests:
+            self._requests.popleft()()
 
     def _to_frame(self, arrival: Arrival) -> Frame | None:
         """The frame of an image; None, with a count and a warning, where it is not usable."""
@@ -109,16 +116,17 @@ class Worker:
     def _compare(self, camera: Camera, frame: Frame) -> None:
         """Warns about what the tracker can only put up with: time that stands still or runs back, another size."""
         before = self._last.get(camera.name)
-        self._last[camera.name] = frame
+        self._last[camera.name] = (frame.stamp_ns, frame.image.shape)
         if before is None:
             return
-        if frame.stamp_ns < before.stamp_ns:
-            back_s = (before.stamp_ns - frame.stamp_ns) / 1e9
+        stamp_ns, shape = before
+        if frame.stamp_ns < stamp_ns:
+            back_s = (stamp_ns - frame.stamp_ns) / 1e9
             camera.warn("back", f"stamps jump back by {back_s:.3f} s: tracks start anew (a replay that starts again?)")
-        elif frame.stamp_ns == before.stamp_ns:
+        elif frame.stamp_ns == stamp_ns:
             camera.warn("still", f"stamps do not advance ({frame.stamp_ns} ns twice): let the driver stamp its images")
-        if frame.image.shape != before.image.shape:
-            (old_height, old_width), (height, width) = before.image.shape[:2], frame.image.shape[:2]
+        if frame.image.shape != shape:
+            (old_height, old_width), (height, width) = shape[:2], frame.image.shape[:2]
             camera.warn(
                 "size", f"images are now {width} x {height}, were {old_width} x {old_height}: tracks are scaled"
             )
