@@ -212,6 +212,24 @@ def test_eval_scores_a_result_against_itself(track, tmp_path, capsys):
     assert main(["eval", "--gt", text, "--pred", text, "--out", str(tmp_path / "scores")]) == 2
 
 
+def test_a_drive_with_panoptic_labels_scores_full_against_itself(tmp_path, capsys):
+    pytest.importorskip("matplotlib", reason="the report needs matplotlib")
+    out = tmp_path / "drive"
+    size = ["--frames", "2", "--size", "96x320"]
+    assert main(["drive", "--out", str(out), "--seed", "5", "--scene", "crowd", "--panoptic", "--no-bag", *size]) == 0
+    labels, images = out / "training" / "panoptic", out / "training" / "image_02"
+    both = ["--gt", str(labels / "0000.json"), "--pred", str(labels)]
+    options = ["--format", "coco-panoptic", "--images", str(images), "--out", str(tmp_path / "scores")]
+    assert main(["eval", *both, *options]) == 0
+    scores = json.loads((tmp_path / "scores" / "scores.json").read_text())
+    assert [scores["combined"][group]["PQ"] for group in ("all", "things", "stuff")] == [100, 100, 100]
+    assert scores["images"] == 2
+    assert "pedestrian" in scores["classes"]
+    capsys.readouterr()
+    assert main(["eval", *both, *options]) == 2
+    assert "scores.json: exists already" in one_line(capsys)
+
+
 def test_drive_writes_a_drive(tmp_path, capsys):
     out = tmp_path / "drive"
     arguments = ["drive", "--out", str(out), "--seed", "3", "--frames", "2", "--size", "64x96", "--no-bag"]
