@@ -99,6 +99,16 @@ def test_a_proposal_sees_its_box_and_nothing_else(pooling: str):
     assert torch.allclose(alone, after[1:2], atol=1e-5)
 
 
+def test_images_of_any_size_are_filled_up():
+    network, whole = net(), image()
+    levels = network.levels(whole[:50, :70])
+    assert [level.shape[2:] for level in levels] == [(16, 20), (8, 10), (4, 5)]
+    mean = network.mean.flatten()
+    as_mean = whole.float().clone()
+    as_mean[50:], as_mean[:, 70:] = mean, mean
+    assert torch.allclose(levels[2], network.levels(as_mean)[2], atol=1e-5)
+
+
 def test_residual_networks_keep_seven_cells_and_torchvisions_names():
     network = net(backbone="resnet18", norm="frozen", pool_side=7)
     levels = network.levels(image())

@@ -96,8 +96,12 @@ class CommunityNet(nn.Module):
         self.register_buffer("deviation", torch.tensor(IMAGE_DEVIATION).view(1, 3, 1, 1), persistent=False)
 
     def levels(self, image: Tensor) -> list[Tensor]:
-        """res2, res3, res4 (1, F, h / stride, w / stride) of an RGB image (h, w, 3) in 0..255, uint8 or float."""
+        """res2, res3, res4 (1, F, h / stride, w / stride) of an RGB image (h, w, 3) in 0..255, uint8 or float.
+
+        Sides that are not multiples of 16 are filled up with the mean colour at the right and the bottom.
+        """
         normal = (image.permute(2, 0, 1)[None].float() - self.mean) / self.deviation
+        normal = functional.pad(normal, (0, -normal.shape[3] % STRIDES[2], 0, -normal.shape[2] % STRIDES[2]))
         levels: list[Tensor] = self.backbone(normal)
         return levels
 

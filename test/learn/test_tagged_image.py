@@ -1,0 +1,76 @@
+import numpy as np
+import pytest
+
+pytest.importorskip("skimage")
+
+from wsperception.errors import InputError
+from wsperception.learn.proposals import Proposals
+from wsperception.learn.tagged_image import (
+    ProposalChoice,
+    TaggedImage,
+    chosen_proposals,
+    mirrored,
+    resized,
+    tag_vector,
+)
+
+
+def sample(height: int = 20, width: int = 30) -> TaggedImage:
+    image = np.zeros((height, width, 3), np.uint8)
+    image[4:12, 6:18] = 200
+    return TaggedImage(image, np.array([True, False]), np.array([[6, 4, 18, 12]], np.float32), "sample")
+
+
+def test_the_likeliest_of_equal_boxes_and_large_ones_are_chosen():
+    boxes = np.array([[0, 0, 9, 9], [0, 0, 30, 9], [0, 0, 30, 10], [0, 0, 9, 9], [1, 0, 9, 12], [5, 5, 14, 14]], float)
+    count = len(boxes)
+    proposals = Proposals(
+        np.zeros((40, 40), np.int32), np.ones((1, count), bool), np.linspace(0.9, 0.1, count).astype(np.float32),
+        boxes.astype(np.float32), np.ones(count, np.int64),
+    )  # fmt: skip
+    # Row 3 has the box of row 0, row 4 is 8 wide.
+    assert chosen_proposals(proposals, ProposalChoice(limit=10, min_side=9.0)).tolist() == [0, 1, 2, 5]
+    assert chosen_proposals(proposals, ProposalChoice(limit=2, min_side=9.0)).tolist() == [0, 1]
+    assert chosen_proposals(proposals, ProposalChoice(limit=2, min_side=31.0)).tolist() == []
+
+
+@pytest.mark.parametrize("flip", [False, True])
+def test_boxes_follow_the_image(flip: bool):
+    seen = resized(sample(), 40, flip)
+    assert seen.image.shape == (40, 60, 3)
+    bright = seen.image[..., 0] > 100
+    x, y = np.flatnonzero(bright.any(axis=0)), np.flatnonzero(bright.any(axis=1))
+    assert seen.boxes.tolist() == [[x[0], y[0], x[-1] + 1, y[-1] + 1]]
+    # By hand: twice (6, 4, 18, 12), mirrored in a width of 60: 60 - 36 to 60 - 12.
+    assert seen.boxes.tolist() == [[24, 8, 48, 24] if flip else [12, 8, 36, 24]]
+    assert seen.tags.tolist() == [True, False] and seen.source == "sample"
+
+
+def test_sides_that_do_not_divide():
+    seen = resized(sample(height=20, width=33), 15, flip=False)
+    assert seen.image.shape == (15, 25, 3)  # 33 * 0.75 = 24.75
+    assert seen.boxes[0].tolist() == pytest.approx([6 * 25 / 33, 3, 18 * 25 / 33, 9])
+
+
+def test_mirrored_twice_is_as_before():
+    boxes = np.array([[1, 2, 5, 9], [0, 0, 30, 4]], np.float32)
+    assert mirrored(boxes, 30).tolist() == [[25, 2, 29, 9], [0, 0, 30, 4]]
+    assert np.array_equal(mirrored(mirrored(boxes, 30), 30), boxes)
+
+
+def test_tags():
+    assert tag_vector([2, 0, 2], 4, "a.png").tolist() == [True, False, True, False]
+    assert not tag_vector([], 2, "a.png").any()
+    for class_id in (-1, 4):
+        with pytest.raises(InputError, match=rf"a.png: expected tags in 0 to 3, got {class_id}"):
+            tag_vector([1, class_id], 4, "a.png")
+
+
+def test_arrays_that_do_not_fit_are_named():
+    good = sample()
+    with pytest.raises(InputError, match=r"x: expected \(H, W, 3\) uint8, got float64 \(2, 2, 3\)"):
+        TaggedImage(np.zeros((2, 2, 3)), good.tags, good.boxes, "x")
+    with pytest.raises(InputError, match=r"x: expected tags \(C,\) bool, got int64 \(2,\)"):
+        TaggedImage(good.image, np.array([1, 0]), good.boxes, "x")
+    with pytest.raises(InputError, match=r"x: expected boxes \(P, 4\), got \(4,\)"):
+        TaggedImage(good.image, good.tags, good.boxes[0], "x")

@@ -1,0 +1,86 @@
+"""An image of which only its classes are known, and its proposals."""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from wsperception.errors import InputError
+from wsperception.geometry import scale_boxes
+from wsperception.learn.proposals import Proposals
+from wsperception.settings import check, setting
+
+
+@dataclass(frozen=True)
+class ProposalChoice:
+    """Which proposals a detector looks at."""
+
+    limit: int = setting(2000, "proposals of an image, the likeliest", low=1, high=10000)
+    min_side: float = setting(20.0, "boxes with a shorter side are left out", unit="px", low=1.0, high=1000.0)
+
+    def __post_init__(self) -> None:
+        check(self)
+
+
+@dataclass(frozen=True, eq=False)
+class TaggedImage:
+    """One training or test image.
+
+    image   (H, W, 3) uint8   RGB
+    tags    (C,) bool         which classes are in it; all False where that is not known
+    boxes   (P, 4) float32    proposals, x0 y0 x1 y1, each once
+    source  for messages
+    """
+
+    image: np.ndarray
+    tags: np.ndarray
+    boxes: np.ndarray
+    source: str
+
+    def __post_init__(self) -> None:
+        if self.image.ndim != 3 or self.image.shape[2] != 3 or self.image.dtype != np.uint8:
+            raise InputError(f"{self.source}: expected (H, W, 3) uint8, got {self.image.dtype} {self.image.shape}")
+        if self.tags.ndim != 1 or self.tags.dtype != np.bool_:
+            raise InputError(f"{self.source}: expected tags (C,) bool, got {self.tags.dtype} {self.tags.shape}")
+        if self.boxes.ndim != 2 or self.boxes.shape[1] != 4:
+            raise InputError(f"{self.source}: expected boxes (P, 4), got {self.boxes.shape}")
+
+
+def tag_vector(class_ids: list[int], class_count: int, source: str) -> np.ndarray:
+    """Tags (C,) bool of a list of classes; InputError for one outside of [0, C)."""
+    tags = np.zeros(class_count, bool)
+    for class_id in class_ids:
+        if not 0 <= class_id < class_count:
+            raise InputError(f"{source}: expected tags in 0 to {class_count - 1}, got {class_id}")
+        tags[class_id] = True
+    return tags
+
+
+def chosen_proposals(proposals: Proposals, choice: ProposalChoice) -> np.ndarray:
+    """Rows (P,) int64 of the proposals to look at, the likeliest first; of several with one box the likeliest.
+
+    Different segments often have one box, which a detector of boxes would see more than once.
+    """
+    sides = proposals.boxes[:, 2:] - proposals.boxes[:, :2]
+    rows = np.flatnonzero((sides >= choice.min_side).all(axis=1))
+    _, first = np.unique(proposals.boxes[rows], axis=0, return_index=True)
+    chosen: np.ndarray = rows[np.sort(first)][: choice.limit]  # proposals come with the likeliest first
+    return chosen
+
+
+def resized(sample: TaggedImage, short_side: int, flip: bool) -> TaggedImage:
+    """The image with its shorter side brought to `short_side` pixels, and mirrored left to right if `flip`."""
+    height, width = sample.image.shape[:2]
+    scale = short_side / min(height, width)
+    size = (max(1, round(height * scale)), max(1, round(width * scale)))
+    image = cv2.resize(sample.image, (size[1], size[0]), interpolation=cv2.INTER_LINEAR)
+    boxes = scale_boxes(sample.boxes, size[1] / width, size[0] / height)
+    if flip:
+        image, boxes = np.ascontiguousarray(image[:, ::-1]), mirrored(boxes, size[1])
+    return TaggedImage(image, sample.tags, boxes, sample.source)
+
+
+def mirrored(boxes: np.ndarray, width: float) -> np.ndarray:
+    """Boxes (N, 4) of an image of this width, left and right exchanged."""
+    x0, y0, x1, y1 = boxes.T
+    return np.stack([width - x1, y0, width - x0, y1], axis=1)
