@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 
 from wsperception import rle
-from wsperception.bundle import Thresholds
+from wsperception.bundle import Thresholds, write_bundle
+from wsperception.data.coco_panoptic import open_coco_panoptic
 from wsperception.data.sources import open_source
 from wsperception.errors import InputError
 from wsperception.track import TrackRequest, read_pipeline_settings, run_track
+from wsperception.types import VOID, LabelSpace
 
 av = pytest.importorskip("av", reason="the package 'av' is not installed")
 
@@ -232,3 +234,54 @@ def test_the_result_folder_appears_whole(request_):
     run_track(request_, look)
     assert not any(seen)
     shutil.rmtree(request_.out)
+
+
+@pytest.fixture
+def panoptic_request(street, constant_bundle, tmp_path) -> TrackRequest:
+    """The constant network with a semantic branch: sky on the upper half of the input, road on the lower."""
+    onnx = pytest.importorskip("onnx", reason="the package 'onnx' is not installed")
+    model = onnx.load(str(constant_bundle.onnx_path))
+    semantic = np.zeros((1, 3, 24, 80), np.uint8)
+    semantic[0, 2, :12], semantic[0, 1, 12:] = 255, 204
+    model.graph.initializer.append(onnx.numpy_helper.from_array(semantic, "constant_semantic"))
+    model.graph.node.append(onnx.helper.make_node("Identity", ["constant_semantic"], ["semantic"]))
+    model.graph.output.append(onnx.helper.make_tensor_value_info("semantic", onnx.TensorProto.UINT8, semantic.shape))
+    onnx.save(model, tmp_path / "panoptic.onnx")
+    labels = LabelSpace(("car", "pedestrian", "road", "sky"), (True, True, False, False))
+    bundle = replace(constant_bundle, label_space=labels, outputs=(*constant_bundle.outputs, "semantic"))
+    written = write_bundle(tmp_path / "panoptic-model", tmp_path / "panoptic.onnx", bundle)
+    return TrackRequest(street, str(written.folder), tmp_path / "results" / "street", video=False)
+
+
+def test_a_panoptic_model_writes_every_segment(panoptic_request, constant_bundle):
+    summary = run_track(panoptic_request)
+    assert summary.panoptic == panoptic_request.out / "panoptic" / "street.json"
+    assert sorted(file.name for file in panoptic_request.out.iterdir()) == ["panoptic", "street.txt", "timings.json"]
+    found = open_coco_panoptic(summary.panoptic)
+    assert len(found) == 6
+    numbers = set()
+    for labels in found:
+        assert labels.class_ids.tolist() == [VOID, 0, 1, 2, 3]
+        areas = np.bincount(labels.ids.ravel()).tolist()
+        # The image is twice the input: car 200 x 100 (40 x 60 to 240 x 160), pedestrian 60 x 140 (40 to 180).
+        assert areas[:3] == [0, 200 * 100, 60 * 140]
+        # The horizon is at line 96: above it are lines 60 to 96 of the car, 40 to 96 of the pedestrian.
+        assert areas[4] == 96 * 640 - 200 * 36 - 60 * 56
+        assert labels.scores == pytest.approx([0, 0.98, 0.95, 0.8, 1.0], abs=1e-4)
+    for annotation in json.loads(summary.panoptic.read_text())["annotations"]:
+        numbers.add(tuple(entry["id"] for entry in annotation["segments_info"]))
+    assert len(numbers) == 1  # constant over time
+    # The text is of things only, and byte for byte what the model gives without its semantic branch.
+    plain = replace(panoptic_request, model=str(constant_bundle.folder), out=panoptic_request.out.with_name("plain"))
+    assert run_track(plain).text.read_bytes() == summary.text.read_bytes()
+    assert run_track(replace(plain, replace=True)).panoptic is None
+
+
+def test_a_second_run_replaces_the_panoptic_files_of_its_sequence_only(panoptic_request):
+    run_track(panoptic_request)
+    folder = panoptic_request.out / "panoptic"
+    (folder / "street" / "000099.png").write_bytes(b"of a longer run")
+    (folder / "other.json").write_text("of another sequence")
+    run_track(replace(panoptic_request, replace=True))
+    assert sorted(file.name for file in folder.iterdir()) == ["other.json", "street", "street.json"]
+    assert len(list((folder / "street").iterdir())) == 6

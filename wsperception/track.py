@@ -1,4 +1,4 @@
-"""The path run over a sequence, and its files: MOTS text, overlay video, timings."""
+"""The path run over a sequence, and its files: MOTS text, overlay video, timings; of panoptic models, all segments."""
 
 import json
 import os
@@ -15,6 +15,7 @@ import yaml
 
 from wsperception.backends import open_backend
 from wsperception.bundle import ModelBundle, read_bundle
+from wsperception.data.coco_panoptic_writer import PanopticWriter
 from wsperception.data.sources import SkippedFrame, Source, open_source
 from wsperception.errors import InputError
 from wsperception.overlay_video import overlay_video
@@ -23,7 +24,7 @@ from wsperception.rle import write_mots_lines
 from wsperception.settings import from_mapping, to_mapping
 from wsperception.stage_times import StageTimes
 
-OVERLAY_NAME, TIMINGS_NAME = "overlay.mp4", "timings.json"
+OVERLAY_NAME, TIMINGS_NAME, PANOPTIC_NAME = "overlay.mp4", "timings.json", "panoptic"
 _LISTED_SKIPS = 100
 
 Progress = Callable[[int, int | None], None]
@@ -74,7 +75,8 @@ class TrackRequest:
 class TrackSummary:
     """What a run gave: its files, how many frames were used, and which were not.
 
-    video is None where none was asked for; seconds counts from the first frame's reading to the last file's end.
+    video is None where none was asked for, panoptic (COCO's JSON, beside its PNG files) where the model knows no stuff;
+    seconds counts from the first frame's reading to the last file's end.
     """
 
     sequence: str
@@ -84,10 +86,14 @@ class TrackSummary:
     frames: int
     skipped: tuple[SkippedFrame, ...]
     seconds: float
+    panoptic: Path | None = None
 
 
 def run_track(request: TrackRequest, progress: Progress | None = None) -> TrackSummary:
     """Tracks a sequence and writes `<sequence>.txt`, `overlay.mp4` and `timings.json` into `request.out`.
+
+    A panoptic model's segments, stuff as well as things, are written besides: `panoptic/<sequence>.json` and its PNG
+    files (see PanopticWriter), which `wsperception eval --format coco-panoptic` reads.
 
     Frames are read, worked on and written one by one: memory does not grow with the length. Files appear in `out`
     only when all are complete; on an error nothing is left. Raises InputError naming what is wrong with the source,
@@ -118,6 +124,7 @@ def run_track(request: TrackRequest, progress: Progress | None = None) -> TrackS
         run.frames,
         tuple(source.skipped),
         seconds,
+        request.out / PANOPTIC_NAME / f"{source.name}.json" if bundle.is_panoptic else None,
     )
 
 
@@ -154,9 +161,13 @@ class _Run:
         """Writes the text, and the overlay if `video`, into `folder`."""
         with ExitStack() as stack:
             text = stack.enter_context((folder / f"{self._source.name}.txt").open("w", encoding="ascii"))
+            labels, name = self._bundle.label_space, self._source.name
+            panoptic: PanopticWriter | None = None
+            if self._bundle.is_panoptic:
+                panoptic = stack.enter_context(PanopticWriter(folder / PANOPTIC_NAME, name, labels))
             show: Callable[[Result], None] | None = None
             for result in self._results():
-                self._write_lines(result, text)
+                self._write_segments(result, text, panoptic)
                 if video:
                     show = show or stack.enter_context(self._open_overlay(folder, result))
                     show(result)
@@ -193,10 +204,12 @@ class _Run:
             self.frames += 1
             yield result
 
-    def _write_lines(self, result: Result, text: TextIO) -> None:
+    def _write_segments(self, result: Result, text: TextIO, panoptic: PanopticWriter | None) -> None:
         start = time.perf_counter()
         for line in write_mots_lines(result.frame.index, result.segments, self._bundle.label_space):
             text.write(line + "\n")
+        if panoptic is not None:
+            panoptic.add(result.frame.index, result.segments)
         self._times.add({"write": (time.perf_counter() - start) * 1e3})
 
     def _open_overlay(self, folder: Path, first: Result) -> AbstractContextManager[Callable[[Result], None]]:
@@ -223,12 +236,23 @@ def _appearing_folder(out: Path) -> Iterator[Path]:
         if out.is_dir() and any(out.iterdir()):
             # Only our own files are replaced: `out` may hold other sequences, or anything else.
             (out / OVERLAY_NAME).unlink(missing_ok=True)
-            for file in sorted(partial.iterdir()):
-                os.replace(file, out / file.name)
+            _replace_files(partial, out)
         else:
             os.replace(partial, out)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def _replace_files(source: Path, target: Path) -> None:
+    """Moves everything in folder `source` to its place in `target`; what is there from an earlier run goes."""
+    for entry in sorted(source.iterdir()):
+        place = target / entry.name
+        if entry.name == PANOPTIC_NAME and place.is_dir():
+            _replace_files(entry, place)  # it may hold other sequences
+            continue
+        if entry.is_dir() and place.is_dir():
+            shutil.rmtree(place)
+        os.replace(entry, place)
 
 
 def _merged(values: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
