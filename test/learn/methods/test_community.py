@@ -121,7 +121,7 @@ def test_the_background_of_maps_does_not_matter_where_there_is_none():
     method = built(background=False)
     with torch.no_grad():
         for cam in method.net.cams:
-            cam.weights.weight[0] += 5.0
+            cam.get_parameter("weights.weight")[0] += 5.0
     changed, _ = method([scene(0)], seeds(1), 0.0)
     before, _ = built(background=False)([scene(0)], seeds(1), 0.0)
     assert changed["map"].item() == pytest.approx(before["map"].item())
@@ -129,7 +129,7 @@ def test_the_background_of_maps_does_not_matter_where_there_is_none():
     one, _ = with_background([scene(0)], seeds(1), 0.0)
     with torch.no_grad():
         for cam in with_background.net.cams:
-            cam.weights.weight[0] += 5.0
+            cam.get_parameter("weights.weight")[0] += 5.0
     two, _ = with_background([scene(0)], seeds(1), 0.0)
     assert one["map"].item() != pytest.approx(two["map"].item())
 
