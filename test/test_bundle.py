@@ -23,7 +23,7 @@ DESCRIPTION = ModelBundle(
     method="wsmots",
     supervision="boxes",
     training=TrainingRecord("python training/train.py", "abc123", "2026-11-21", {"rate": 0.02, "steps": [1, 2]}),
-    thresholds=Thresholds(score=0.8, mask=0.4, similarity=0.1, visible=0.3),
+    thresholds=Thresholds(score=0.8, mask=0.4, similarity=0.1, visible=0.3, certainty=0.2),
 )
 
 
@@ -154,9 +154,12 @@ def test_missing_onnx_to_write(tmp_path):
         ({"embedding_length": 8.0}, "embedding_length: expected int, got 8.0"),
         ({"mask_context": 0.5}, "mask_context: expected 1 to 4, got 0.5"),
         ({"mask_context": float("nan")}, "mask_context: expected .* got nan"),
-        ({"thresholds": {"score": 0.9, "mask": 0.5, "visible": 0.4}}, "thresholds: missing key 'similarity'"),
         (
-            {"thresholds": {"score": 2.0, "mask": 0.5, "similarity": 0.0, "visible": 0.4}},
+            {"thresholds": {"score": 0.9, "mask": 0.5, "visible": 0.4, "certainty": 0.0}},
+            "thresholds: missing key 'similarity'",
+        ),
+        (
+            {"thresholds": {"score": 2.0, "mask": 0.5, "similarity": 0.0, "visible": 0.4, "certainty": 0.0}},
             "score: expected 0 to 1, got 2.0",
         ),
         ({"thresholds": 0.9}, "thresholds: expected keys and values, got 0.9"),

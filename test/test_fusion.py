@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from wsperception.decode import StuffMap
 from wsperception.errors import InputError
-from wsperception.fusion import FusionSettings, fill_with_stuff, fuse, sample_grid
+from wsperception.fusion import FusionSettings, fill_with_stuff, fuse, mask_certainties, sample_grid
 from wsperception.types import VOID, Instances, SegmentMap
 
 SIZE = (40, 60)
@@ -131,6 +131,18 @@ def test_small_rests_are_dropped_and_hide_nothing():
     found = instances([[0, 0, 30, 1], [0, 0, 40, 1]], [0.99, 0.95])
     assert len(fuse(found, FusionSettings(min_visible=0.25)).segments) == 2
     assert len(fuse(found, FusionSettings(min_visible=0.26)).segments) == 1
+
+
+def test_masks_that_are_unsure_are_dropped_and_hide_nothing():
+    # Of the first mask two of four cells are foreground: (0.9 + 0.5) / 2 = 0.7. The second is sure, and weaker.
+    masks = np.array([[[0.9, 0.5], [0.4, 0.0]], [[1.0, 1.0], [1.0, 1.0]]], np.float32)
+    found = instances([[0, 0, 20, 20], [0, 0, 20, 20]], [0.99, 0.95], masks)
+    assert mask_certainties(masks, 0.5) == pytest.approx([0.7, 1.0])
+    assert mask_certainties(masks, 0.95) == pytest.approx([0.0, 1.0])
+    assert fuse(found, FusionSettings(min_certainty=0.69)).instance_rows.tolist() == [0, 1]
+    fused = fuse(found, FusionSettings(min_certainty=0.71))
+    assert fused.instance_rows.tolist() == [1]
+    assert np.count_nonzero(fused.segments.ids) == 20 * 20
 
 
 def test_no_objects():

@@ -206,10 +206,11 @@ def test_settings_change_between_frames_and_keep_tracks():
 
 
 def test_default_settings_are_the_bundles():
-    bundle = dataclasses.replace(BUNDLE, thresholds=Thresholds(score=0.7, mask=0.4, similarity=0.2, visible=0.6))
+    bundle = dataclasses.replace(BUNDLE, thresholds=Thresholds(0.7, 0.4, 0.2, visible=0.6, certainty=0.3))
     settings = default_settings(bundle)
     assert (settings.tracker.min_score, settings.tracker.min_similarity) == (0.7, 0.2)
-    assert (settings.fusion.mask_threshold, settings.fusion.min_visible) == (0.4, 0.6)
+    fusion = settings.fusion
+    assert (fusion.mask_threshold, fusion.min_visible, fusion.min_certainty) == (0.4, 0.6, 0.3)
     assert Pipeline(Scripted(), bundle).settings == settings
     with pytest.raises(InputError, match=r"untracked_min_score: expected 0.01 to 1, got 0"):
         PipelineSettings(untracked_min_score=0.0)

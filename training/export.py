@@ -166,7 +166,7 @@ def _figures(report: Parity) -> str:
 
 
 def _thresholds(options: argparse.Namespace) -> Thresholds:
-    return Thresholds(options.score, options.mask, options.similarity, options.visible)
+    return Thresholds(options.score, options.mask, options.similarity, options.visible, options.certainty)
 
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:

@@ -32,6 +32,7 @@ class Thresholds:
     mask: float = setting(0.5, "Foreground probability from which a pixel belongs to the mask", low=0.01, high=0.99)
     similarity: float = setting(0.0, "Similarity above which a detection continues a track", low=0.0, high=1.0)
     visible: float = setting(0.4, "Part of a mask that better objects must leave for it to be kept", low=0.0, high=1.0)
+    certainty: float = setting(0.0, "Mean probability of a mask's pixels below which it is dropped", low=0.0, high=1.0)
 
     def __post_init__(self) -> None:
         check(self)

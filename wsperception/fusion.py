@@ -29,6 +29,12 @@ class FusionSettings:
         low=0.0,
         high=1.0,
     )
+    min_certainty: float = setting(
+        0.0,
+        "Objects are dropped when the pixels of their mask have a lower foreground probability on average; 0: never",
+        low=0.0,
+        high=1.0,
+    )
     clip_to_box: bool = setting(True, "Drop the part of a mask that lies outside of the detection's box")
     min_stuff_share: float = setting(
         0.002, "Stuff classes that keep less than this part of the image become void", low=0.0, high=1.0
@@ -58,11 +64,15 @@ def fuse(instances: Instances, settings: FusionSettings) -> Fused:
 
     WSMOTS needs non-overlapping masks and is silent on how; this is TrackR-CNN's strategy "score". `min_visible` is
     ours: a second detection of one object is a sliver once the first is painted, and would be a false positive.
+    `min_certainty` looks at what SOLO (arXiv:1912.04488) calls maskness: a box may be sure where its mask is not.
     """
     ids = np.zeros(instances.image_size, np.uint16)
     free = np.ones(instances.image_size, bool)
     kept: list[int] = []
+    certain = mask_certainties(instances.masks, settings.mask_threshold) >= settings.min_certainty
     for row in np.argsort(-instances.scores, kind="stable"):
+        if not certain[row]:
+            continue
         top, left, mask = _mask_crop(instances, row, settings)
         crop = np.s_[top : top + mask.shape[0], left : left + mask.shape[1]]
         own = mask & free[crop]
@@ -83,6 +93,15 @@ def fuse(instances: Instances, settings: FusionSettings) -> Fused:
         np.concatenate([np.zeros((1, 4), np.float32), instances.boxes[rows]]),
     )
     return Fused(segments, rows)
+
+
+def mask_certainties(masks: np.ndarray, threshold: float) -> np.ndarray:
+    """Mean probability (N,) float32 of the cells of masks (N, M, M) that reach `threshold`; 0 where none does."""
+    foreground = masks >= threshold
+    cells = np.count_nonzero(foreground, axis=(1, 2))
+    sums = np.einsum("nij,nij->n", masks, foreground, dtype=np.float32)
+    certainties: np.ndarray = sums / np.maximum(cells, 1).astype(np.float32)
+    return certainties
 
 
 def fill_with_stuff(segments: SegmentMap, stuff: StuffMap, thing_count: int, settings: FusionSettings) -> SegmentMap:

@@ -191,7 +191,9 @@ def default_settings(bundle: ModelBundle) -> PipelineSettings:
     thresholds = bundle.thresholds
     return PipelineSettings(
         TrackerSettings(min_score=thresholds.score, min_similarity=thresholds.similarity),
-        FusionSettings(mask_threshold=thresholds.mask, min_visible=thresholds.visible),
+        FusionSettings(
+            mask_threshold=thresholds.mask, min_visible=thresholds.visible, min_certainty=thresholds.certainty
+        ),
     )
 
 

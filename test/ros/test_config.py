@@ -14,12 +14,13 @@ from wsperception.settings import from_mapping, to_mapping
 REPOSITORY = Path(__file__).parents[2]
 OUTPUTS = {"/perception/overlay", "/perception/instance_ids", "/perception/detections", "/diagnostics"}
 
-# Three values belong to the model (its bundle.json); a file of defaults must not overrule them.
+# Values that belong to the model (its bundle.json); a file of defaults must not overrule them.
 FROM_THE_MODEL = {
     ("tracker", "min_score"),
     ("tracker", "min_similarity"),
     ("fusion", "mask_threshold"),
     ("fusion", "min_visible"),
+    ("fusion", "min_certainty"),
 }
 
 
