@@ -1,0 +1,90 @@
+"""Learning from tags: the scenes, the arithmetic of the table, and a run of two steps."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch")
+pytest.importorskip("skimage")
+pytest.importorskip("matplotlib")
+
+from benchmarks.tags import run
+from benchmarks.tags.community import ROWS, SETTINGS
+from benchmarks.tags.report import STEPS, read_results, table
+from benchmarks.tags.scenes import CLASSES, SIZE, STUFF, THINGS, draw_scenes
+
+
+def test_scenes_are_what_they_say():
+    scenes = draw_scenes(12, 3)
+    for scene in scenes:
+        assert scene.image.shape == (SIZE, SIZE, 3) and scene.image.dtype == np.uint8
+        assert 1 <= len(scene.masks) <= 3 and len(scene.class_ids) == len(scene.masks)
+        assert scene.masks.sum(axis=0).max() <= 1
+        for mask, class_id, (x0, y0, x1, y1) in zip(scene.masks, scene.class_ids, scene.boxes.astype(int), strict=True):
+            assert (scene.semantic[mask] == class_id).all()
+            assert mask.sum() > 300 and mask[y0:y1, x0:x1].sum() == mask.sum()
+            assert mask[y0].any() and mask[y1 - 1].any() and mask[:, x0].any() and mask[:, x1 - 1].any()
+        assert (scene.semantic[~scene.masks.any(axis=0)] >= len(THINGS)).all()
+        assert len(np.unique(scene.semantic[scene.semantic >= len(THINGS)])) <= 2
+
+
+def test_no_class_is_in_every_scene_and_each_is_in_some():
+    scenes = draw_scenes(40, 5)
+    shares = [np.mean([(scene.semantic == class_id).any() for scene in scenes]) for class_id in range(len(CLASSES))]
+    assert min(shares) > 0.1 and max(shares) < 0.8
+    assert len(STUFF) == 4
+
+
+def test_the_same_seed_draws_the_same():
+    one, two, other = draw_scenes(2, 7), draw_scenes(3, 7), draw_scenes(2, 8)
+    assert np.array_equal(one[1].image, two[1].image)
+    assert not np.array_equal(one[1].image, other[1].image)
+    assert not np.array_equal(one[0].image, one[1].image)
+
+
+def test_rows_differ_from_the_whole_in_what_their_titles_say():
+    changes = {name: dict(row.changes) for name, row in ROWS.items()}
+    assert changes["REG"] == {} and SETTINGS.net.regressor == "agnostic" and SETTINGS.net.cams == 3
+    assert changes["IS"] == {"regressor": "none"}
+    assert changes["IMG"] == changes["IS"] | {"segmentation": False}
+    assert changes["D"] == changes["IMG"] | {"cams": 0}
+
+
+def test_the_table(tmp_path: Path):
+    def write(name: str, value: float) -> None:
+        columns = ("mask_ap25", "mask_ap50", "mask_ap75", "abo", "replaced_ap50", "box_ap50", "corloc")
+        scores = {column: value + number for number, column in enumerate(columns)}
+        (tmp_path / f"{name}.json").write_text(json.dumps({"scores": scores}))
+
+    write("IMG-0", 30.0)
+    write("D-0", 20.0)
+    write("D-1", 24.0)
+    write("D-partial", 99.0)
+    results = read_results(tmp_path)
+    assert list(results) == ["D", "IMG"] and list(results["D"]) == [0, 1]
+    lines = table(results).splitlines()
+    (detector,) = [line for line in lines if line.startswith("| D |")]
+    # AP50 is the second column: 21 and 25: mean 23, deviation sqrt(2 * 2^2) = 2.8.
+    assert "| 2 | 22.0 ± 2.8 | 23.0 ± 2.8 |" in detector and "18.8 (3)" in detector
+    (step,) = [line for line in lines if line.startswith("| IMG - D |")]
+    assert "| 1 | 10.0 | 10.0 |" in step and step.endswith("| 14.0 |")
+    assert [after for _, after in STEPS] == ["IMG", "IS", "REG"]
+
+
+def test_a_run_of_two_steps_is_not_repeated(tmp_path: Path, capsys: pytest.CaptureFixture):
+    small = ["--out", str(tmp_path), "--iterations", "2", "--warm-up", "1", "--train-scenes", "4", "--val-scenes", "1"]
+    command = [*small, "--rows", "D", "REG", "--seeds", "3"]
+    assert run.main(command) == 0
+    assert sorted(path.name for path in (tmp_path / "results").iterdir()) == ["D-3.json", "REG-3.json"]
+    values = json.loads((tmp_path / "results/REG-3.json").read_text())
+    assert set(values["history"][0]) >= {"image", "refine", "box", "map", "mask"}
+    assert all(0 <= value <= 100 for name, value in values["scores"].items() if name != "cpu_seconds")
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "results").iterdir()}
+    assert "REG, seed 3" in capsys.readouterr().out
+    assert run.main(command) == 0
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "results").iterdir()} == before
+    assert "| REG |" in (tmp_path / "table.md").read_text()
+    assert run.main([*small, "--rows", "D", "--iterations", "3"]) == 2
+    assert "holds results of other settings" in capsys.readouterr().err
