@@ -23,7 +23,8 @@ import torch
 from wsperception.data.drive.sequence import Drive
 from wsperception.data.drive.settings import DriveSettings
 from wsperception.learn.proposals import ProposalSettings, segment_proposals
-from wsperception.nets.moi_pool import POOLINGS, Segments, pool_segments
+from wsperception.nets.moi_pool import POOLINGS, pool_segments
+from wsperception.nets.segment_set import SegmentSet
 
 STRIDE = 16
 SIDE = 7
@@ -35,18 +36,18 @@ def street() -> np.ndarray:
     return np.asarray(frame.image)
 
 
-def prepared(image: np.ndarray, count: int) -> Segments:
+def prepared(image: np.ndarray, count: int) -> SegmentSet:
     found = segment_proposals(image, ProposalSettings())
     if len(found) < count:
         raise SystemExit(f"the image gives {len(found)} segments, {count} are wanted")
-    return Segments(
+    return SegmentSet(
         torch.from_numpy(found.superpixels).long(),
         torch.from_numpy(found.membership[:, :count]),
         torch.from_numpy(found.boxes[:count]),
     )
 
 
-def measure(pooling: str, segments: Segments, channels: int, rounds: int) -> str:
+def measure(pooling: str, segments: SegmentSet, channels: int, rounds: int) -> str:
     height, width = segments.superpixels.shape
     features = torch.rand((channels, height // STRIDE, width // STRIDE), generator=torch.Generator().manual_seed(0))
     features.requires_grad_()

@@ -4,7 +4,8 @@ from torchvision.models import resnet18
 
 from wsperception.errors import InputError
 from wsperception.nets.jtsm_net import JtsmNet, JtsmNetSettings
-from wsperception.nets.moi_pool import POOLINGS, Segments
+from wsperception.nets.moi_pool import POOLINGS
+from wsperception.nets.segment_set import SegmentSet
 
 SMALL = {"backbone": "tiny", "norm": "group", "stride": 8, "channels": 16, "hidden": 24, "branch_channels": 8}
 
@@ -18,7 +19,7 @@ def images(height: int, width: int) -> torch.Tensor:
     return torch.randint(0, 256, (1, height, width, 3), generator=torch.Generator().manual_seed(1), dtype=torch.uint8)
 
 
-def quarters(height: int, width: int) -> Segments:
+def quarters(height: int, width: int) -> SegmentSet:
     """The four quarters of an image, and its upper half."""
     superpixels = torch.zeros((height, width), dtype=torch.int64)
     superpixels[:, width // 2 :] += 1
@@ -26,7 +27,7 @@ def quarters(height: int, width: int) -> Segments:
     membership = torch.cat([torch.eye(4), torch.tensor([[1.0, 1, 0, 0]])]).bool().T
     x, y = width / 2, height / 2
     boxes = [[0, 0, x, y], [x, 0, width, y], [0, y, x, height], [x, y, width, height], [0, 0, width, y]]
-    return Segments(superpixels, membership, torch.tensor(boxes))
+    return SegmentSet(superpixels, membership, torch.tensor(boxes))
 
 
 @pytest.mark.parametrize("backbone", ["tiny", "resnet18"])

@@ -6,18 +6,19 @@ from hypothesis import strategies as st
 from torch.nn import functional
 from torchvision.ops import roi_align, roi_pool
 
-from wsperception.nets.moi_pool import Segments, cell_extents, pool_segments, touched_cells
+from wsperception.nets.moi_pool import cell_extents, pool_segments, touched_cells
+from wsperception.nets.segment_set import SegmentSet
 
 
-def segments_of(masks: torch.Tensor) -> Segments:
-    """Segments with the masks (P, H, W) bool; every pixel is a superpixel of its own."""
+def segments_of(masks: torch.Tensor) -> SegmentSet:
+    """SegmentSet with the masks (P, H, W) bool; every pixel is a superpixel of its own."""
     height, width = masks.shape[1:]
     boxes = []
     for mask in masks:
         rows, columns = torch.nonzero(mask, as_tuple=True)
         boxes.append([columns.min(), rows.min(), columns.max() + 1, rows.max() + 1] if len(rows) else [0, 0, 0, 0])
     pixels = torch.arange(height * width).view(height, width)
-    return Segments(pixels, masks.flatten(1).T.contiguous(), torch.tensor(boxes, dtype=torch.float32))
+    return SegmentSet(pixels, masks.flatten(1).T.contiguous(), torch.tensor(boxes, dtype=torch.float32))
 
 
 def pooled(features, segments, stride, side, pooling="invariant", compensation="none"):
@@ -121,6 +122,17 @@ def test_a_full_rectangle_equals_roi_pool(pooling):
     torch.testing.assert_close(scaled, expected * (1.0 if pooling == "roi_pool" else 16 / 17))
 
 
+def test_a_full_rectangle_of_whole_cells_stays_what_it_is_when_bent():
+    # 4 x 8 cells: each of 4 x 4 windows is 1 x 2 cells.
+    mask = torch.zeros((1, 40, 80), dtype=torch.bool)
+    mask[0, 8:40, 8:72] = True
+    features = torch.randn((5, 5, 10), generator=torch.Generator().manual_seed(1))
+    expected = roi_pool(features[None], torch.tensor([[0.0, 1, 1, 8, 4]]), 4).permute(0, 2, 3, 1)
+    for compensation in ("cells", "none"):
+        found = pooled(features, segments_of(mask), 8, 4, "interpolating", compensation)
+        torch.testing.assert_close(found, expected)
+
+
 def test_roi_align_is_torchvisions():
     features = torch.randn((3, 5, 7), generator=torch.Generator().manual_seed(2))
     mask = torch.zeros((1, 40, 56), dtype=torch.bool)
@@ -181,7 +193,7 @@ def test_gradients(pooling, compensation):
 
 def test_what_lies_beyond_a_box_is_not_pooled():
     segments = segments_of(MASK[None])
-    cut = Segments(segments.superpixels, segments.membership, torch.tensor([[1.0, 0.0, 3.0, 2.0]]))
+    cut = SegmentSet(segments.superpixels, segments.membership, torch.tensor([[1.0, 0.0, 3.0, 2.0]]))
     assert pooled(FEATURES, cut, 1, 2)[0, :, :, 0].tolist() == [[2.0, 5.0], [7.0, 0.0]]
 
 
@@ -216,5 +228,5 @@ def test_features_of_more_cells_than_int16_counts():
     mask[0, 30:170, 60:190] = True
     features = torch.randn((2, 200, 200), generator=torch.Generator().manual_seed(6))
     expected = functional.max_pool2d(features[:, 30:170, 60:190], (70, 65)).permute(1, 2, 0)
-    segments = Segments(mask[0].long(), torch.tensor([[False], [True]]), torch.tensor([[60.0, 30.0, 190.0, 170.0]]))
+    segments = SegmentSet(mask[0].long(), torch.tensor([[False], [True]]), torch.tensor([[60.0, 30.0, 190.0, 170.0]]))
     assert torch.equal(pooled(features, segments, 1, 2)[0], expected)

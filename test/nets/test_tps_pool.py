@@ -1,13 +1,13 @@
 import pytest
 import torch
 
-from wsperception.nets.tps_pool import LANDMARKS, contour_landmarks, spline_basis, tps_pool
+from wsperception.nets.segment_set import SegmentSet
+from wsperception.nets.tps_pool import LANDMARKS, SAMPLES, bent_lists, contour_landmarks, spline_basis
 
 
-def rectangle(height: int, width: int, y0: int, y1: int, x0: int, x1: int) -> tuple[torch.Tensor, ...]:
-    superpixels = torch.zeros((height, width), dtype=torch.int64)
-    superpixels[y0:y1, x0:x1] = 1
-    return superpixels, torch.tensor([[False], [True]]), torch.tensor([[x0, y0, x1, y1]], dtype=torch.float32)
+def of_pixels(superpixels: torch.Tensor, box: list[float]) -> SegmentSet:
+    """The segment of superpixel 1."""
+    return SegmentSet(superpixels, torch.tensor([[False], [True]]), torch.tensor([box]))
 
 
 def unit_landmarks() -> torch.Tensor:
@@ -44,7 +44,7 @@ def test_landmarks_by_hand():
     superpixels = torch.zeros((16, 20), dtype=torch.int64)
     for row in range(10):
         superpixels[3 + row, 2 : 3 + row] = 1
-    points = contour_landmarks(superpixels, torch.tensor([[False], [True]]), torch.tensor([[2.0, 3.0, 12.0, 13.0]]))
+    points = contour_landmarks(of_pixels(superpixels, [2.0, 3.0, 12.0, 13.0]))
     left, right, top, bottom = points[0].view(4, LANDMARKS, 2).tolist()
     assert left == [[2.0, 4.0], [2.0, 6.0], [2.0, 8.0], [2.0, 10.0], [2.0, 12.0]]
     assert right == [[4.0, 4.0], [6.0, 6.0], [8.0, 8.0], [10.0, 10.0], [12.0, 12.0]]
@@ -53,32 +53,42 @@ def test_landmarks_by_hand():
 
 
 def test_an_empty_row_has_its_ends_on_the_box():
-    superpixels, membership, boxes = rectangle(12, 12, 0, 12, 0, 12)
+    superpixels = torch.ones((12, 12), dtype=torch.int64)
     superpixels[2:4] = 0  # of the heights 1.2, 3.6, ... the second lies there
-    points = contour_landmarks(superpixels, membership, boxes)[0]
+    points = contour_landmarks(of_pixels(superpixels, [0.0, 0.0, 12.0, 12.0]))[0]
     assert points[1].tolist() == pytest.approx([0.0, 3.6])
     assert points[LANDMARKS + 1].tolist() == pytest.approx([12.0, 3.6])
 
 
-def test_a_rectangle_is_read_at_the_centres_of_its_cells():
-    # Over 8 x 12 pixels and cells of 2 pixels, 2 x 2 windows have samples at 1/8, 3/8, 5/8, 7/8 of the sides. Features
-    # that rise by 1 per cell to the right and by 10 downwards are read bilinearly, and the largest sample of a window
-    # is its lower right one: x = 4 + 12 * 3/8 = 8.5 pixels or 4.25 cells, y = 6 + 8 * 3/8 = 9 pixels or 4.5 cells.
-    superpixels, membership, boxes = rectangle(24, 24, 6, 14, 4, 16)
-    features = (torch.arange(12.0)[None] + 10.0 * torch.arange(12.0)[:, None])[None]
-    found = tps_pool(features, superpixels, membership, boxes, 2, 2)[0, :, :, 0]
-    x, y = 4.25 + 3 * torch.tensor([[0.0, 1.0], [0.0, 1.0]]), 4.5 + 2 * torch.tensor([[0.0, 0.0], [1.0, 1.0]])
-    torch.testing.assert_close(found, (x - 0.5) + 10.0 * (y - 0.5))
+def test_a_rectangle_reads_its_cells_by_hand():
+    # 8 x 12 pixels from row 6, column 4 are 4 x 6 cells of 2 pixels, from row 3, column 2 of a map of 12 x 12. Each of
+    # 2 x 2 windows is 2 x 3 cells: its points at 1/6, 1/2 and 5/6 of the sides lie in all of them, some twice.
+    superpixels = torch.zeros((24, 24), dtype=torch.int64)
+    superpixels[6:14, 4:16] = 1
+    lists = bent_lists(of_pixels(superpixels, [4.0, 6.0, 16.0, 14.0]), 2, (12, 12), 2)
+    assert lists.shape == (4, SAMPLES**2)
+    cells = [[row * 12 + column for row in rows for column in columns] for rows, columns in [
+        ((3, 4), (2, 3, 4)), ((3, 4), (5, 6, 7)), ((5, 6), (2, 3, 4)), ((5, 6), (5, 6, 7))
+    ]]  # fmt: skip
+    assert [sorted(set(row)) for row in lists.tolist()] == cells
 
 
-def test_what_is_pooled_follows_the_shape():
-    # A band that falls to the right: features are high on it and low in the two other corners of its box.
+def test_what_is_read_follows_the_shape():
+    # A band that falls to the right by half a row per column: its box has two corners that are none of it.
     superpixels = torch.zeros((32, 32), dtype=torch.int64)
     for column in range(32):
         superpixels[column // 2 : column // 2 + 16, column] = 1
-    features = superpixels[None].double() + 0.0
-    box = torch.tensor([[0.0, 0.0, 32.0, 31.0]])
-    bent = tps_pool(features, superpixels, torch.tensor([[False], [True]]), box, 1, 7)
-    assert bent.min() > 0.9
-    straight = tps_pool(features, *rectangle(32, 32, 0, 31, 0, 32), 1, 7)
-    assert straight.min() == 0.0
+    inside = superpixels.flatten()
+    bent = inside[bent_lists(of_pixels(superpixels, [0.0, 0.0, 32.0, 31.0]), 1, (32, 32), 7)]
+    assert bent.float().mean() > 0.94
+    box = inside[bent_lists(of_pixels(torch.ones_like(superpixels), [0.0, 0.0, 32.0, 31.0]), 1, (32, 32), 7)]
+    assert box.float().mean() < 0.6
+
+
+def test_points_stay_on_the_map():
+    superpixels = torch.zeros((20, 20), dtype=torch.int64)
+    superpixels[:2] = superpixels[:, :2] = superpixels[18:] = 1  # a C: splines overshoot where it is open
+    lists = bent_lists(of_pixels(superpixels, [0.0, 0.0, 20.0, 20.0]), 3, (7, 7), 7)
+    assert lists.min() >= 0
+    assert lists.max() < 49
+    assert len(bent_lists(of_pixels(superpixels, [0.0] * 4).select(torch.tensor([False])), 3, (7, 7), 7)) == 0

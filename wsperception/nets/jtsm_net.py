@@ -10,8 +10,9 @@ from torchvision.ops import roi_align
 from wsperception.errors import InputError
 from wsperception.nets.backbone import Backbone, ResNetBody
 from wsperception.nets.heads import ROI_SIDE, MaskHead
-from wsperception.nets.moi_pool import COMPENSATIONS, POOLINGS, Segments, pool_segments
+from wsperception.nets.moi_pool import COMPENSATIONS, POOLINGS, pool_segments
 from wsperception.nets.perception_net import IMAGE_DEVIATION, IMAGE_MEAN
+from wsperception.nets.segment_set import SegmentSet
 from wsperception.nets.settings import NetSettings
 from wsperception.nets.tiny import TinyBackbone
 from wsperception.settings import check, setting
@@ -110,7 +111,7 @@ class JtsmNet(nn.Module):
         stride = self.settings.stride
         return found[:, :, : -(-height // stride), : -(-width // stride)]
 
-    def mine(self, features: Tensor, segments: Segments, objectness: Tensor) -> Mined:
+    def mine(self, features: Tensor, segments: SegmentSet, objectness: Tensor) -> Mined:
         """Scores of the segments of one image; features (F, h, w), objectness (P,) in [0, 1]."""
         settings = self.settings
         factors = objectness + 1.0 if settings.objectness_factor else torch.ones_like(objectness)

@@ -5,49 +5,23 @@ cells of the feature map: from the first to the last cell that the box touches. 
 box gives what RoIPool gives.
 """
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor
 from torch.nn import functional
 from torchvision.ops import roi_align, roi_pool
 
 from wsperception.nets.listed_max import listed_max
-from wsperception.nets.tps_pool import tps_pool
+from wsperception.nets.segment_set import SegmentSet
+from wsperception.nets.tps_pool import bent_lists
 
 POOLINGS = ("invariant", "rank", "interpolating", "roi_pool", "roi_align")
 COMPENSATIONS = ("cells", "values", "none")
 CHUNK = 128
-"""Segments of which cells are listed at once."""
-
-
-@dataclass(frozen=True, eq=False)
-class Segments:
-    """Segments of one image, as sets of superpixels.
-
-    superpixels  (H, W) int64    superpixel of every pixel, below S
-    membership   (S, P) bool     which superpixels make up segment p
-    boxes        (P, 4) float32  tight boxes, x0 y0 x1 y1 exclusive, with an area
-    """
-
-    superpixels: Tensor
-    membership: Tensor
-    boxes: Tensor
-
-    def __len__(self) -> int:
-        return self.membership.shape[1]
-
-    def select(self, rows: Tensor) -> "Segments":
-        """The segments at `rows` (indices or a Boolean mask), in that order."""
-        return Segments(self.superpixels, self.membership[:, rows], self.boxes[rows])
-
-    def masks(self) -> Tensor:
-        """(P, H, W) bool."""
-        return self.membership.T[:, self.superpixels]
+"""SegmentSet of which cells are listed at once."""
 
 
 def pool_segments(
-    features: Tensor, segments: Segments, stride: int, side: int, pooling: str, compensation: str, factors: Tensor
+    features: Tensor, segments: SegmentSet, stride: int, side: int, pooling: str, compensation: str, factors: Tensor
 ) -> Tensor:
     """Features (P, side, side, C) of P segments; a cell of the grid without a feature is zero.
 
@@ -60,11 +34,8 @@ def pool_segments(
 
     The grid comes before the channels: flattened it needs no copy.
     """
-    if pooling == "interpolating":
-        pooled = tps_pool(features, segments.superpixels, segments.membership, segments.boxes, stride, side)
-        return pooled * factors[:, None, None, None]
-    if pooling in ("invariant", "rank"):
-        return _moi_pool(features, segments, stride, side, pooling == "rank", compensation, factors)
+    if pooling not in ("roi_pool", "roi_align"):
+        return _moi_pool(features, segments, stride, side, pooling, compensation, factors)
     extents = cell_extents(segments.boxes, stride).to(features.dtype)
     rois = torch.cat([extents.new_zeros((len(extents), 1)), extents], dim=1)
     if pooling == "roi_pool":
@@ -105,30 +76,39 @@ def _touched(held: Tensor, membership: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def _moi_pool(
-    features: Tensor, segments: Segments, stride: int, side: int, ranked: bool, compensation: str, factors: Tensor
+    features: Tensor, segments: SegmentSet, stride: int, side: int, pooling: str, compensation: str, factors: Tensor
 ) -> Tensor:
+    size = (features.shape[1], features.shape[2])
+    scales = factors.to(features)
+    if pooling == "interpolating":
+        lists, compensation = bent_lists(segments, stride, size, side), "none"
+    else:
+        lists = _shape_lists(segments, stride, size, side, pooling == "rank")
+    cells = side * side
+    if compensation == "cells":
+        filled = (lists >= 0).any(dim=1).view(-1, cells).sum(dim=1)
+        scales = scales * cells / (filled + 1)
+    pooled = listed_max(features.flatten(1).T, lists, scales.repeat_interleave(cells))
+    grid = pooled.view(-1, side, side, len(features))
+    if compensation == "values":
+        # Eq. 7 per channel; what is almost nothing in all cells is not blown up.
+        grid = grid * (cells / grid.sum(dim=(1, 2), keepdim=True).clamp(min=1e-3))
+    return grid
+
+
+def _shape_lists(segments: SegmentSet, stride: int, size: tuple[int, int], side: int, ranked: bool) -> Tensor:
+    """Cells (P * side * side, K) of each window of each segment, filled up with -1."""
     extents = cell_extents(segments.boxes, stride)
-    held, size = _held(segments.superpixels, len(segments.membership), stride)
-    assert tuple(features.shape[1:]) == size, f"{tuple(features.shape[1:])} cells for superpixels of {size}"
+    held, covered = _held(segments.superpixels, len(segments.membership), stride)
+    assert covered == size, f"{size} cells for superpixels of {covered}"
     parts = []
     for start in range(0, len(segments), CHUNK):
         part = slice(start, start + CHUNK)
         inside = _touched(held, segments.membership[:, part], size)
         parts.append(_ranked_lists(inside, side) if ranked else _grid_lists(inside, extents[part], side))
     longest = max((part.shape[1] for part in parts), default=0)
-    lists = [functional.pad(part, (0, longest - part.shape[1]), value=-1) for part in parts]
-    joined = torch.cat(lists) if lists else extents.new_zeros((0, 0))  # (P side side, K)
-    cells = side * side
-    scales = factors.to(features)
-    if compensation == "cells":
-        filled = (joined >= 0).any(dim=1).view(-1, cells).sum(dim=1)
-        scales = scales * cells / (filled + 1)
-    pooled = listed_max(features.flatten(1).T, joined, scales.repeat_interleave(cells))
-    grid = pooled.view(-1, side, side, len(features))
-    if compensation == "values":
-        # Eq. 7 per channel; what is almost nothing in all cells is not blown up.
-        grid = grid * (cells / grid.sum(dim=(1, 2), keepdim=True).clamp(min=1e-3))
-    return grid
+    padded = [functional.pad(part, (0, longest - part.shape[1]), value=-1) for part in parts]
+    return torch.cat(padded) if padded else extents.new_zeros((0, 0))
 
 
 def _grid_lists(inside: Tensor, extents: Tensor, side: int) -> Tensor:

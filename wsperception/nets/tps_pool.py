@@ -4,43 +4,40 @@ import functools
 
 import torch
 from torch import Tensor
-from torch.nn import functional
-from torch.utils.checkpoint import checkpoint
+
+from wsperception.nets.segment_set import SegmentSet
 
 LANDMARKS = 5
 """Places along each side of the rectangle that are tied to the contour of a segment."""
-SAMPLES = 2
-"""Points per cell and axis of the pooled grid, of which the largest value counts."""
+SAMPLES = 3
+"""Points per cell and axis of the pooled grid, of whose cells the largest value counts."""
 CHUNK = 64
-"""Segments whose features are sampled at once."""
+"""SegmentSet whose contours are looked for at once."""
 
 
-def tps_pool(
-    features: Tensor, superpixels: Tensor, membership: Tensor, boxes: Tensor, stride: int, side: int
-) -> Tensor:
-    """Features (P, side, side, C) of P segments; see `wsperception.nets.moi_pool.pool_segments`.
+def bent_lists(segments: SegmentSet, stride: int, size: tuple[int, int], side: int) -> Tensor:
+    """Cells (P * side * side, SAMPLES^2) int64 that each window of each segment reads, on a map of `size` (h, w).
 
     The paper says that segments are interpolated to rectangles and not which points are tied to which. Here, at each
     of five heights the two ends of the rectangle are tied to the leftmost and the rightmost pixel of the segment in
     that row of its box, and likewise its top and bottom at five places along its width. So all segments share one
-    spline basis, and bending them is one matrix product.
+    spline basis, and bending them is one matrix product. A point reads the cell that it lies in, as RoIPool does; what
+    bends over the border reads the last cell there.
     """
-    if len(boxes) == 0:
-        return features.new_zeros((0, side, side, len(features))) + features.sum() * 0.0
-    landmarks = contour_landmarks(superpixels, membership, boxes)  # (P, L, 2) pixels
-    points = spline_basis(side * SAMPLES).to(boxes) @ landmarks  # (P, (side SAMPLES)^2, 2)
-    size = points.new_tensor([features.shape[2], features.shape[1]])
-    grid = (points * (2.0 / stride) / size - 1.0).to(features).unflatten(1, (side * SAMPLES, side * SAMPLES))
-    # What is sampled takes SAMPLES^2 times the memory of what is pooled: it is made again for the gradient.
-    parts = [checkpoint(_largest_samples, features, part, use_reentrant=False) for part in grid.split(CHUNK)]
-    return torch.cat(parts).permute(0, 2, 3, 1)
+    landmarks = contour_landmarks(segments)  # (P, L, 2) pixels
+    points = spline_basis(side * SAMPLES).to(landmarks) @ landmarks  # (P, (side SAMPLES)^2, 2)
+    x, y = torch.div(points, stride, rounding_mode="floor").long().unbind(dim=2)
+    cells = y.clamp(0, size[0] - 1) * size[1] + x.clamp(0, size[1] - 1)
+    grid = cells.view(-1, side, SAMPLES, side, SAMPLES).transpose(2, 3)  # (P, side, side, SAMPLES, SAMPLES)
+    return grid.reshape(-1, SAMPLES * SAMPLES)
 
 
-def contour_landmarks(superpixels: Tensor, membership: Tensor, boxes: Tensor) -> Tensor:
+def contour_landmarks(segments: SegmentSet) -> Tensor:
     """Points (P, 4 LANDMARKS, 2) x y on the contours of P segments: left, right, top, then bottom ends.
 
     A row or column of the box that the segment leaves empty, as one in several parts may, has its ends on the box.
     """
+    superpixels, membership, boxes = segments.superpixels, segments.membership, segments.boxes
     steps = (torch.arange(LANDMARKS, device=boxes.device, dtype=boxes.dtype) + 0.5) / LANDMARKS
     x = boxes[:, :1] + steps * (boxes[:, 2:3] - boxes[:, :1])  # (P, LANDMARKS)
     y = boxes[:, 1:2] + steps * (boxes[:, 3:] - boxes[:, 1:2])
@@ -102,13 +99,3 @@ def _ends(superpixels: Tensor, membership: Tensor, rows: Tensor, low: Tensor, hi
     start, end = torch.cat(starts), torch.cat(ends)
     found = end > 0
     return torch.where(found, start, low[:, None]), torch.where(found, end, high[:, None])
-
-
-def _largest_samples(features: Tensor, grid: Tensor) -> Tensor:
-    """(p, C, side, side) of features (C, h, w) at points (p, side SAMPLES, side SAMPLES, 2)."""
-    count, rows, columns, _ = grid.shape
-    sampled = functional.grid_sample(
-        features[None], grid.reshape(1, count * rows, columns, 2), padding_mode="border", align_corners=False
-    )[0]  # (C, p rows, columns)
-    largest = functional.max_pool2d(sampled, SAMPLES)  # (C, p side, side)
-    return largest.view(len(features), count, -1, largest.shape[2]).transpose(0, 1)

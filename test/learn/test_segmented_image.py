@@ -1,0 +1,78 @@
+import numpy as np
+import pytest
+import torch
+
+from wsperception.errors import InputError
+from wsperception.learn.proposals import Proposals
+from wsperception.learn.segmented_image import SegmentedImage, recoloured, resized_segments, segmented_image
+
+
+def sample(height: int = 6, width: int = 8) -> SegmentedImage:
+    """Superpixel 1 is a corner of 2 rows and 3 columns, 2 a pixel; the segments are 1, and 1 and 2."""
+    superpixels = np.zeros((height, width), np.int32)
+    superpixels[:2, :3] = 1
+    superpixels[5, 7] = 2
+    image = np.random.default_rng(0).integers(0, 256, (height, width, 3)).astype(np.uint8)
+    membership = np.array([[False, False], [True, True], [False, True]])
+    boxes = np.array([[0, 0, 3, 2], [0, 0, 8, 6]], np.float32)
+    return SegmentedImage(
+        image, np.array([True]), boxes, "a.png", superpixels, membership, np.array([0.5, 0.25], np.float32)
+    )
+
+
+def test_segments_are_tensors_of_the_same():
+    segments = sample().segments(torch.device("cpu"))
+    assert segments.masks().sum(dim=(1, 2)).tolist() == [6, 7]
+    assert segments.boxes.tolist() == [[0, 0, 3, 2], [0, 0, 8, 6]]
+
+
+def test_twice_the_size_and_mirrored():
+    found = resized_segments(sample(), 12, True)
+    assert found.image.shape == (12, 16, 3)
+    masks = found.segments(torch.device("cpu")).masks()
+    assert masks[0, :4, 10:].all()
+    assert masks[0].sum() == 24
+    assert masks[1].sum() == 28
+    assert found.boxes.tolist() == [[10, 0, 16, 4], [0, 0, 16, 12]]
+    assert found.source == "a.png"
+
+
+def test_the_same_size_changes_nothing():
+    before, after = sample(), resized_segments(sample(), 6, False)
+    np.testing.assert_array_equal(after.image, before.image)
+    np.testing.assert_array_equal(after.superpixels, before.superpixels)
+    np.testing.assert_array_equal(resized_segments(after, 6, True).image, before.image[:, ::-1])
+
+
+def test_a_superpixel_that_vanishes_leaves_its_segments():
+    found = resized_segments(sample(), 2, False).segments(torch.device("cpu"))
+    assert found.membership.shape == (3, 2)
+    assert found.masks()[0].any()
+
+
+def test_only_the_likeliest_are_taken():
+    whole = sample()
+    proposals = Proposals(
+        whole.superpixels, whole.membership, whole.objectness, whole.boxes, np.array([6, 7], np.int64)
+    )
+    found = segmented_image(whole.image, whole.tags, proposals, 1, "b.png")
+    assert found.membership.tolist() == [[False], [True], [False]]
+    assert found.boxes.tolist() == [[0, 0, 3, 2]]
+    assert found.objectness.tolist() == [0.5]
+
+
+def test_colours_by_hand():
+    image = np.array([[[200, 100, 100], [60, 60, 60]]], np.uint8)
+    # Value 200 and saturation 1/2: half the value is 100; twice the saturation is 1, so the least channel is 0.
+    assert recoloured(image, 0.5, 1.0).tolist() == [[[100, 50, 50], [30, 30, 30]]]
+    assert recoloured(image, 1.0, 2.0).tolist() == [[[200, 0, 0], [60, 60, 60]]]
+    assert recoloured(image, 2.0, 1.0).tolist() == [[[255, 128, 128], [120, 120, 120]]]
+    np.testing.assert_array_equal(recoloured(image, 1.0, 1.0), image)
+
+
+def test_superpixels_of_another_size_are_refused():
+    whole = sample()
+    with pytest.raises(InputError, match=r"a.png: expected superpixels of \(6, 8\), got \(6, 7\)"):
+        SegmentedImage(
+            whole.image, whole.tags, whole.boxes, "a.png", whole.superpixels[:, :7], whole.membership, whole.objectness
+        )
