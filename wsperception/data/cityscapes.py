@@ -72,8 +72,8 @@ def read_instance_ids(path: Path, name: str, image: Path | None = None) -> Panop
     unknown = np.flatnonzero(labels >= _LABELS)
     if len(unknown):
         raise InputError(f"{path}: expected labels 0 to {_LABELS - 1}, got value {numbers[unknown[0]]}")
-    train_ids = TRAIN_IDS[labels]
-    kept = np.append(0, np.flatnonzero((train_ids != UNLABELLED) & (numbers >= 0)))
+    train_ids = TRAIN_IDS[labels]  # of row 0, whose label is -1, the last: UNLABELLED
+    kept = np.append(0, np.flatnonzero(train_ids != UNLABELLED))
     rows = np.zeros(len(numbers), np.uint16)
     rows[kept] = np.arange(len(kept))
     class_ids = np.append(VOID, train_ids[kept[1:]]).astype(np.int32)
