@@ -98,7 +98,7 @@ def test_an_engine_that_cannot_be_built_fails_configure_with_the_reason(peer, st
 def test_an_interrupt_does_not_wait_for_the_engine(peer, start_node, toy_bundle, tmp_path, signals):
     never = str(tmp_path / "never")
     node = start_node({"model": toy_bundle, "backend": "onnx"}, [], ODD_NODE, LOAD_UNTIL=never)
-    until_configuring(peer)
+    peer.until(lambda: "building the engine" in node.log, "the engine's build")
     for _ in range(signals):
         node.process.send_signal(signal.SIGINT)
         time.sleep(0.1)
