@@ -23,7 +23,7 @@ from wsperception.learn.methods import community
 from wsperception.learn.proposal_cache import kept_proposals
 from wsperception.learn.proposals import Proposals, ProposalSettings
 from wsperception.learn.schedule import learning_rate
-from wsperception.learn.tagged_image import ProposalChoice, TaggedImage, chosen_proposals, tag_vector
+from wsperception.learn.tagged_image import ProposalChoice, TaggedImage, chosen_boxes, tag_vector
 from wsperception.nets.community_net import CommunityNetSettings
 
 NET = CommunityNetSettings(
@@ -31,7 +31,7 @@ NET = CommunityNetSettings(
     mask_channels=32, mask_layers=4,
 )  # fmt: skip
 SETTINGS = community.Settings(
-    net=NET, proposals=ProposalSettings(superpixels=60, paired=60), choice=ProposalChoice(limit=48, min_side=20.0),
+    net=NET, segments=ProposalSettings(superpixels=60, paired=60), choice=ProposalChoice(limit=48, min_side=20.0),
     scales=(112, 128), foreground=4, background=4,
 )  # fmt: skip
 INFERENCE = InferenceSettings(scales=(120,), flip=False)
@@ -113,8 +113,8 @@ def samples(scenes: Sequence[Scene], cache: Path) -> list[Sample]:
     cache.mkdir(parents=True, exist_ok=True)
     made = []
     for number, scene in enumerate(scenes):
-        proposals = kept_proposals(scene.image, SETTINGS.proposals, cache)
-        boxes = proposals.boxes[chosen_proposals(proposals, SETTINGS.choice)]
+        proposals = kept_proposals(scene.image, SETTINGS.segments, cache)
+        boxes = proposals.boxes[chosen_boxes(proposals.boxes, SETTINGS.choice)]
         source = f"scene {number}"
         tags = tag_vector(scene.class_ids.tolist(), len(THINGS), source)
         made.append(Sample(scene, proposals, TaggedImage(scene.image, tags, boxes, source)))
@@ -156,7 +156,7 @@ def train_row(
         _set_rate(optimizer, iteration, schedule.iterations, schedule.rate)
         rows = random.choice(len(images), schedule.batch, replace=False)
         seeds = [torch.Generator().manual_seed(int(random.integers(2**62))) for _ in rows]
-        terms, figures = method([images[row] for row in rows], seeds, iteration / schedule.iterations)
+        terms, figures = method.losses([images[row] for row in rows], seeds)
         optimizer.zero_grad()
         torch.stack(list(terms.values())).sum().backward()
         nn.utils.clip_grad_norm_(method.parameters(), 10.0)

@@ -1,18 +1,22 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-pytest.importorskip("skimage")
-
+from wsperception.data.clips import ClipFrame
+from wsperception.data.segments import OUTSIDE, Segments
 from wsperception.errors import InputError
-from wsperception.learn.proposals import Proposals
 from wsperception.learn.tagged_image import (
     ProposalChoice,
     TaggedImage,
-    chosen_proposals,
+    chosen_boxes,
     mirrored,
     resized,
+    segment_boxes,
     tag_vector,
+    tagged_frame,
 )
+from wsperception.types import WeakLabels
 
 
 def sample(height: int = 20, width: int = 30) -> TaggedImage:
@@ -22,16 +26,51 @@ def sample(height: int = 20, width: int = 30) -> TaggedImage:
 
 
 def test_the_likeliest_of_equal_boxes_and_large_ones_are_chosen():
-    boxes = np.array([[0, 0, 9, 9], [0, 0, 30, 9], [0, 0, 30, 10], [0, 0, 9, 9], [1, 0, 9, 12], [5, 5, 14, 14]], float)
-    count = len(boxes)
-    proposals = Proposals(
-        np.zeros((40, 40), np.int32), np.ones((1, count), bool), np.linspace(0.9, 0.1, count).astype(np.float32),
-        boxes.astype(np.float32), np.ones(count, np.int64),
-    )  # fmt: skip
+    boxes = np.array([[0, 0, 9, 9], [0, 0, 30, 9], [0, 0, 30, 10], [0, 0, 9, 9], [1, 0, 9, 12], [5, 5, 14, 14]])
     # Row 3 has the box of row 0, row 4 is 8 wide.
-    assert chosen_proposals(proposals, ProposalChoice(limit=10, min_side=9.0)).tolist() == [0, 1, 2, 5]
-    assert chosen_proposals(proposals, ProposalChoice(limit=2, min_side=9.0)).tolist() == [0, 1]
-    assert chosen_proposals(proposals, ProposalChoice(limit=2, min_side=31.0)).tolist() == []
+    assert chosen_boxes(boxes, ProposalChoice(limit=10, min_side=9.0)).tolist() == [0, 1, 2, 5]
+    assert chosen_boxes(boxes, ProposalChoice(limit=2, min_side=9.0)).tolist() == [0, 1]
+    assert chosen_boxes(boxes, ProposalChoice(limit=2, min_side=31.0)).tolist() == []
+
+
+def frame() -> ClipFrame:
+    """6 x 8: superpixel 0 at the left, 1 and 2 behind it, 3 cropped away; the lowest row is no image."""
+    superpixels = np.repeat([0, 0, 1, 1, 1, 2, 2, 2], 6).reshape(8, 6).T.astype(np.uint16)
+    superpixels[:2, 2:5] = 2
+    superpixels[5] = OUTSIDE
+    membership = np.zeros((4, 5), bool)
+    for column, members in enumerate(((0,), (1,), (0, 1, 3), (3,), (2,))):
+        membership[list(members), column] = True
+    segments = Segments(superpixels, membership, np.linspace(1, 0.5, 5).astype(np.float32))
+    return ClipFrame(
+        np.zeros((6, 8, 3), np.uint8), np.array([[0, 0, 4, 4], [2, 2, 5, 5]], np.float32), np.array([2, 2]),
+        np.array([0, 1]), None, np.zeros((0, 4), np.float32), None, 0, "frame", None, segments,
+    )  # fmt: skip
+
+
+def test_boxes_of_segments_by_hand():
+    segments = frame().segments
+    assert segment_boxes(segments).tolist() == [[0, 0, 2, 5], [2, 2, 5, 5], [0, 0, 5, 5], [0, 0, 0, 0], [2, 0, 8, 5]]
+    none = Segments(segments.superpixels, segments.membership[:, :0], segments.objectness[:0])
+    assert segment_boxes(none).shape == (0, 4)
+
+
+def test_of_a_frame_only_classes_and_segments_are_read():
+    found = tagged_frame(frame(), 4, ProposalChoice(limit=10, min_side=3.0))
+    assert found.tags.tolist() == [False, False, True, False]
+    assert found.boxes.tolist() == [[2, 2, 5, 5], [0, 0, 5, 5], [2, 0, 8, 5]]
+    assert found.source == "frame" and found.image.shape == (6, 8, 3)
+    elsewhere = replace(frame(), boxes=frame().boxes + 1)
+    assert np.array_equal(tagged_frame(elsewhere, 4, ProposalChoice(min_side=3.0)).boxes, found.boxes)
+    pointed = replace(
+        frame(), class_ids=np.zeros(0, np.int64),
+        weak=WeakLabels(points=np.zeros((1, 2), np.float32), point_classes=np.array([1], np.int32)),
+    )  # fmt: skip
+    assert tagged_frame(pointed, 4, ProposalChoice()).tags.tolist() == [False, True, False, False]
+    with pytest.raises(InputError, match="frame: expected segment proposals, got none"):
+        tagged_frame(replace(frame(), segments=None), 4, ProposalChoice())
+    with pytest.raises(InputError, match="frame: expected tags in 0 to 1, got 2"):
+        tagged_frame(frame(), 2, ProposalChoice())
 
 
 @pytest.mark.parametrize("flip", [False, True])

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from wsperception.data.clips import ClipFrame
+from wsperception.data.segments import OUTSIDE, Segments
 from wsperception.errors import InputError
-from wsperception.geometry import scale_boxes
-from wsperception.learn.proposals import Proposals
+from wsperception.geometry import scale_boxes, tight_boxes
 from wsperception.settings import check, setting
 
 
@@ -56,16 +57,42 @@ def tag_vector(class_ids: list[int], class_count: int, source: str) -> np.ndarra
     return tags
 
 
-def chosen_proposals(proposals: Proposals, choice: ProposalChoice) -> np.ndarray:
-    """Rows (P,) int64 of the proposals to look at, the likeliest first; of several with one box the likeliest.
+def chosen_boxes(boxes: np.ndarray, choice: ProposalChoice) -> np.ndarray:
+    """Rows (P,) int64 of the boxes to look at, of proposals with the likeliest first; of equal boxes the likeliest.
 
     Different segments often have one box, which a detector of boxes would see more than once.
     """
-    sides = proposals.boxes[:, 2:] - proposals.boxes[:, :2]
+    sides = boxes[:, 2:] - boxes[:, :2]
     rows = np.flatnonzero((sides >= choice.min_side).all(axis=1))
-    _, first = np.unique(proposals.boxes[rows], axis=0, return_index=True)
-    chosen: np.ndarray = rows[np.sort(first)][: choice.limit]  # proposals come with the likeliest first
+    _, first = np.unique(boxes[rows], axis=0, return_index=True)
+    chosen: np.ndarray = rows[np.sort(first)][: choice.limit]
     return chosen
+
+
+def tagged_frame(frame: ClipFrame, class_count: int, choice: ProposalChoice) -> TaggedImage:
+    """A training frame of which only the classes of its boxes, or points, and its segments are read.
+
+    Raises InputError where it has no segments.
+    """
+    if frame.segments is None:
+        raise InputError(f"{frame.source}: expected segment proposals, got none")
+    points = None if frame.weak is None else frame.weak.point_classes
+    present = frame.class_ids if points is None else points
+    boxes = segment_boxes(frame.segments)
+    boxes = boxes[chosen_boxes(boxes, choice)]
+    return TaggedImage(frame.image, tag_vector(present.tolist(), class_count, frame.source), boxes, frame.source)
+
+
+def segment_boxes(segments: Segments) -> np.ndarray:
+    """Tight boxes (P, 4) float32 of segments in what is left of their superpixels; zeros for those without a pixel."""
+    count = len(segments.membership)
+    labels = np.where(segments.superpixels == OUTSIDE, 0, segments.superpixels.astype(np.int64) + 1)
+    parts = tight_boxes(labels, count + 1)[1:, None]  # (S, 1, 4)
+    seen = np.bincount(labels.ravel(), minlength=count + 1)[1:] > 0
+    members = (segments.membership & seen[:, None])[..., None]  # (S, P, 1)
+    low = np.where(members, parts[..., :2], np.inf).min(axis=0, initial=np.inf)
+    high = np.where(members, parts[..., 2:], 0.0).max(axis=0, initial=0.0)
+    return np.concatenate([np.where(np.isinf(low), 0.0, low), high], axis=1).astype(np.float32)
 
 
 def resized(sample: TaggedImage, short_side: int, flip: bool) -> TaggedImage:

@@ -64,7 +64,7 @@ def built(**changes) -> community.Community:
 )  # fmt: skip
 def test_every_row_of_the_ablations_has_its_terms_and_trains_all_it_has(changes, terms):
     method = built(**changes)
-    losses, figures = method([scene(0), scene(1)], seeds(2), 0.0)
+    losses, figures = method.losses([scene(0), scene(1)], seeds(2))
     assert set(losses) == terms
     assert figures["idle_images"].tolist() == [0, 2]
     sum(losses.values()).backward()
@@ -73,8 +73,8 @@ def test_every_row_of_the_ablations_has_its_terms_and_trains_all_it_has(changes,
 
 def test_terms_are_means_over_images():
     method = built()
-    apart = [method([scene(number)], seeds(1, number), 0.0)[0] for number in range(2)]
-    joint, _ = method([scene(0), scene(1)], seeds(2), 0.0)
+    apart = [method.losses([scene(number)], seeds(1, number))[0] for number in range(2)]
+    joint, _ = method.losses([scene(0), scene(1)], seeds(2))
     for name, value in joint.items():
         assert value.item() == pytest.approx((apart[0][name].item() + apart[1][name].item()) / 2, rel=1e-5), name
 
@@ -83,7 +83,7 @@ def test_images_that_teach_nothing_cost_nothing_and_are_counted():
     method = built()
     empty = scene(1)
     empty = TaggedImage(empty.image, empty.tags, empty.boxes[:0], empty.source)
-    losses, figures = method([scene(0, (False, False)), empty], seeds(2), 0.0)
+    losses, figures = method.losses([scene(0, (False, False)), empty], seeds(2))
     assert {value.item() for value in losses.values()} == {0.0}
     assert figures["idle_images"].tolist() == [2, 2]
     sum(losses.values()).backward()
@@ -101,17 +101,17 @@ def test_such_images_are_named_before_training(caplog: pytest.LogCaptureFixture)
     with pytest.raises(InputError, match="scene 0: expected tags of 3 classes, got 2"):
         community.usable_images([scene(0)], 3)
     with pytest.raises(InputError, match="scene 0: expected tags of 3 classes, got 2"):
-        community.build(SETTINGS, 3)([scene(0)], seeds(1), 0.0)
+        community.build(SETTINGS, 3).losses([scene(0)], seeds(1))
 
 
 def test_masks_teach_neither_the_detector_nor_the_maps_that_made_them():
     method = built()
-    losses, _ = method([scene(0)], seeds(1), 0.0)
+    losses, _ = method.losses([scene(0)], seeds(1))
     losses["mask"].backward()
     taught = {name.split(".")[0] for name, parameter in method.net.named_parameters() if parameter.grad is not None}
     assert taught == {"backbone", "segmentation"}
     method.zero_grad()
-    losses, _ = method([scene(0)], seeds(1), 0.0)
+    losses, _ = method.losses([scene(0)], seeds(1))
     losses["map"].backward()
     taught = {name.split(".")[0] for name, parameter in method.net.named_parameters() if parameter.grad is not None}
     assert taught == {"backbone", "cams"}
@@ -122,15 +122,15 @@ def test_the_background_of_maps_does_not_matter_where_there_is_none():
     with torch.no_grad():
         for cam in method.net.cams:
             cam.get_parameter("weights.weight")[0] += 5.0
-    changed, _ = method([scene(0)], seeds(1), 0.0)
-    before, _ = built(background=False)([scene(0)], seeds(1), 0.0)
+    changed, _ = method.losses([scene(0)], seeds(1))
+    before, _ = built(background=False).losses([scene(0)], seeds(1))
     assert changed["map"].item() == pytest.approx(before["map"].item())
     with_background = built()
-    one, _ = with_background([scene(0)], seeds(1), 0.0)
+    one, _ = with_background.losses([scene(0)], seeds(1))
     with torch.no_grad():
         for cam in with_background.net.cams:
             cam.get_parameter("weights.weight")[0] += 5.0
-    two, _ = with_background([scene(0)], seeds(1), 0.0)
+    two, _ = with_background.losses([scene(0)], seeds(1))
     assert one["map"].item() != pytest.approx(two["map"].item())
 
 
@@ -138,8 +138,8 @@ def test_the_same_seeds_draw_the_same_and_scales_are_drawn():
     settings = replace(SETTINGS, scales=(48, 64, 96), flip=True)
     torch.manual_seed(0)
     method = community.build(settings, 2)
-    first = [method([scene(0)], seeds(1, number), 0.0)[0]["image"].item() for number in range(6)]
-    again = [method([scene(0)], seeds(1, number), 0.0)[0]["image"].item() for number in range(6)]
+    first = [method.losses([scene(0)], seeds(1, number))[0]["image"].item() for number in range(6)]
+    again = [method.losses([scene(0)], seeds(1, number))[0]["image"].item() for number in range(6)]
     assert first == again and len(set(first)) > 1
 
 
@@ -149,7 +149,7 @@ def test_objects_are_told_apart_after_a_few_steps():
     optimizer = torch.optim.AdamW(method.parameters(), 3e-3)
     images = [scene(number) for number in range(6)]
     for step in range(12):
-        losses, _ = method([images[(2 * step) % 6], images[(2 * step + 1) % 6]], seeds(2, step), 0.0)
+        losses, _ = method.losses([images[(2 * step) % 6], images[(2 * step + 1) % 6]], seeds(2, step))
         optimizer.zero_grad()
         sum(losses.values()).backward()
         optimizer.step()
@@ -163,5 +163,3 @@ def test_settings_name_what_is_wrong():
         community.Settings(scales=())
     with pytest.raises(InputError, match="mask_targets: expected one of label, all, got 'both'"):
         community.Settings(mask_targets="both")
-    with pytest.raises(InputError, match="supervision: expected tags for community, got full"):
-        community.build(SETTINGS, 2, "full")

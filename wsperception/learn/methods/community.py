@@ -3,6 +3,9 @@
 L = L_det + L_img + L_seg  (Eq. 2), L_det = L_cls + L_reg + sum_k L_refine^k  (Eq. 6). The detector labels proposals,
 the maps of classes in them become masks, and the segmentation module learns these; all share the features. An image
 needs nothing but its tags, and proposals, which are made without training.
+
+Training frames have no field for tags: these are the classes of a frame's boxes or points, of which nothing else is
+read.
 """
 
 import logging
@@ -12,16 +15,19 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
+from wsperception.data.clips import ClipFrame
 from wsperception.errors import InputError
 from wsperception.learn import mil
 from wsperception.learn.box_regression import regression_loss
 from wsperception.learn.class_maps import TARGETS, map_loss, mean_map, pseudo_masks, segmentation_loss
 from wsperception.learn.proposals import ProposalSettings
-from wsperception.learn.tagged_image import ProposalChoice, TaggedImage, resized
+from wsperception.learn.tagged_image import ProposalChoice, TaggedImage, resized, tagged_frame
 from wsperception.nets.community_net import CommunityNet, CommunityNetSettings
 from wsperception.settings import check, setting
 
 logger = logging.getLogger(__name__)
+
+SUPERVISION = ("weak", "points")
 
 
 @dataclass(frozen=True)
@@ -29,7 +35,8 @@ class Settings:
     """Defaults are sections 4.1 and A; where the paper is silent the `help` says so."""
 
     net: CommunityNetSettings = field(default_factory=CommunityNetSettings)
-    proposals: ProposalSettings = field(default_factory=ProposalSettings)
+    segments: ProposalSettings = field(default_factory=ProposalSettings)
+    largest_segment: float = setting(1.0, "share of the image above which a segment is no proposal", low=0.0, high=1.0)
     choice: ProposalChoice = field(default_factory=ProposalChoice)
     refinement: mil.RefinementSettings = field(default_factory=mil.RefinementSettings)
     scales: tuple[int, ...] = setting(
@@ -58,10 +65,9 @@ class Settings:
             raise InputError("scales: expected at least one, got none")
 
 
-def build(settings: Settings, class_count: int, supervision: str = "tags") -> "Community":
-    """The network together with its losses, ready for a trainer; supervision "tags"."""
-    if supervision != "tags":
-        raise InputError(f"supervision: expected tags for community, got {supervision}")
+def build(settings: Settings, class_count: int, supervision: str = "weak") -> "Community":
+    """The network together with its losses, ready for a trainer; where tags come from makes no difference."""
+    assert supervision in SUPERVISION
     return Community(settings, class_count)
 
 
@@ -95,17 +101,27 @@ class Community(nn.Module):
         self.net = CommunityNet(settings.net, class_count)
 
     def forward(
-        self, images: list[TaggedImage], generators: list[torch.Generator], progress: float
+        self, frames: list[ClipFrame], generators: list[torch.Generator], progress: float
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """`losses` of B training frames with segments.
+
+        progress  is not used
+
+        Raises InputError where a frame has no segments.
+        """
+        images = [tagged_frame(frame, self.net.class_count, self.settings.choice) for frame in frames]
+        return self.losses(images, generators)
+
+    def losses(
+        self, images: list[TaggedImage], generators: list[torch.Generator]
     ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Loss terms by name, whose sum is the objective; and figures by name, each (2,): a sum and a count.
 
         images      B training images of any size; one without tags or proposals costs nothing, and is counted
         generators  B CPU generators, one per image: an image samples alike whichever process holds it
-        progress    share of the training done; nothing here depends on it
 
         Each term is a mean over the images. Raises InputError where tags are not those of the network's classes.
         """
-        del progress
         terms, figures = [], []
         for image, generator in zip(images, generators, strict=True):
             _check_tags(image, self.net.class_count)
