@@ -1,0 +1,80 @@
+"""The rows of JTSM's ablations, what the paper reports for them, and the table of what they reached."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from benchmarks.wsmots.report import spread
+
+
+@dataclass(frozen=True)
+class Row:
+    """One way to train.
+
+    title     what is unlike the whole method
+    changes   of the network's settings
+    evidence  of GrabCut
+    paper     PQ, that of things and of stuff on VOC 2012 in Tables 1 to 3, where the row is there
+    """
+
+    title: str
+    changes: Mapping[str, Any] = field(default_factory=dict)
+    evidence: str = "segment"
+    paper: tuple[float, ...] = ()
+
+
+NO_BRANCH: Mapping[str, Any] = {"instance_branch": False, "semantic_branch": False}
+ROWS: Mapping[str, Row] = {
+    "whole": Row("MoIPool, shape-invariant; n_r 4; both branches; re-estimation", paper=(39.0, 37.1, 77.7)),
+    "roi-pool": Row("RoIPool", {"pooling": "roi_pool"}, paper=(36.5, 34.6, 75.6)),
+    "roi-align": Row("RoIAlign", {"pooling": "roi_align"}, paper=(36.2, 34.4, 74.3)),
+    "interpolating": Row("MoIPool, shape-interpolating", {"pooling": "interpolating"}, paper=(37.2, 35.3, 76.0)),
+    "rank": Row("MoIPool as in the released code", {"pooling": "rank"}),
+    "n0": Row("n_r 0", {"refinements": 0}, paper=(30.3, 28.3, 71.4)),
+    "n2": Row("n_r 2", {"refinements": 2}, paper=(36.5, 36.1, 75.3)),
+    "no-branch": Row("neither branch", NO_BRANCH, "none", (30.7, 29.0, 66.9)),
+    "IS": Row("instance branch alone, no re-estimation", {"semantic_branch": False}, "none", (34.9, 33.9, 69.4)),
+    "SS": Row("semantic branch alone, no re-estimation", {"instance_branch": False}, "none", (33.9, 28.8, 76.6)),
+    "IS+SS": Row("no re-estimation", {}, "none", (36.5, 34.6, 76.7)),
+    "box": Row("re-estimation from the box alone, as in the released code", {}, "box"),
+}
+STEPS = (
+    ("roi-pool", "whole"), ("interpolating", "whole"), ("n0", "n2"), ("n2", "whole"), ("no-branch", "IS"),
+    ("no-branch", "SS"), ("IS", "IS+SS"), ("IS+SS", "whole"),
+)  # fmt: skip
+"""(row, row that should be better)."""
+MEASURES = ("PQ", "PQ things", "PQ stuff", "SQ", "RQ")
+
+
+def read_results(folder: Path) -> dict[str, dict[int, dict[str, float]]]:
+    """Row -> seed -> measure -> per cent."""
+    found = {row: {path: path.stem.rpartition("@")[2] for path in folder.glob(f"{row}@*.json")} for row in ROWS}
+    return {
+        row: {int(seed): json.loads(path.read_text()) for path, seed in sorted(paths.items())}
+        for row, paths in found.items()
+        if paths
+    }
+
+
+def table(results: Mapping[str, Mapping[int, Mapping[str, float]]]) -> str:
+    """Markdown: values, and what a row has over another, seed by seed."""
+    head = " | ".join(MEASURES)
+    rule = "|---" * (len(MEASURES) + 3) + "|"
+    lines = [f"| row | seeds | {head} | paper, VOC 2012: PQ, things, stuff |", rule]
+    for row, seeds in results.items():
+        cells = " | ".join(spread(values[measure] for values in seeds.values()) for measure in MEASURES)
+        lines.append(f"| {ROWS[row].title} | {len(seeds)} | {cells} | {', '.join(map(str, ROWS[row].paper))} |")
+    lines += ["", f"| step | seeds | {head} | paper |", rule]
+    for before, after in STEPS:
+        common = sorted(set(results.get(before, {})) & set(results.get(after, {})))
+        if not common:
+            continue
+        first, second = results[before], results[after]
+        cells = " | ".join(
+            spread(second[seed][measure] - first[seed][measure] for seed in common) for measure in MEASURES
+        )
+        paper = ", ".join(f"{b - a:+.1f}" for a, b in zip(ROWS[before].paper, ROWS[after].paper, strict=True))
+        lines.append(f"| {after} - {before} | {len(common)} | {cells} | {paper} |")
+    return "\n".join(lines) + "\n"
