@@ -6,6 +6,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from wsperception.data.bdd import LABEL_SPACE as BDD
 from wsperception.data.bdd import open_bdd_bitmasks
@@ -97,7 +99,7 @@ def test_several_files_in_a_folder(tmp_path):
         ({"segments": [*SEGMENTS[:2], {"id": 300}]}, r"annotations\[0\]: segment 300: missing key 'category_id'"),
         (
             {"segments": [*SEGMENTS[:2], SEGMENTS[2] | {"score": 1.5}]},
-            r"set\.json: annotations\[0\]: score: expected 0 to 1, got 1\.5",
+            r"set\.json: annotations\[0\]: segment 300: score: expected 0 to 1, got 1\.5",
         ),
         ({"numbers": [[0, 70_000]]}, r"000007\.png: expected 2 x 3 \(height x width\) as in the JSON, got 1 x 2"),
         ({"annotations": {}}, r"set\.json: annotations: expected a list, got dict"),
@@ -111,6 +113,31 @@ def test_mistakes_are_named(tmp_path, changes, text):
     path = write(tmp_path, **changes)
     with pytest.raises(InputError, match=text):
         list(open_coco_panoptic(path))
+
+
+JUNK = st.sampled_from([None, True, -1, 1.5, 2**40, "x", [], {}, [1], {"id": "x"}])
+
+
+@settings(max_examples=80, deadline=None)
+@given(st.data())
+def test_any_value_of_the_wrong_kind_is_a_named_mistake(tmp_path_factory, data):
+    folder = tmp_path_factory.mktemp("junk")
+    path = write(folder, segments=[segment | {"score": 0.5} for segment in SEGMENTS])
+    content = json.loads(path.read_text())
+    place = content
+    while True:  # down a random way, and one value replaced at its end
+        key = data.draw(st.sampled_from(sorted(place) if isinstance(place, dict) else range(len(place))))
+        if not isinstance(place[key], dict | list) or not place[key] or data.draw(st.booleans()):
+            break
+        place = place[key]
+    place[key] = data.draw(JUNK)
+    path.write_text(json.dumps(content))
+    said = str(folder)
+    try:
+        list(open_coco_panoptic(path, images=folder))
+    except InputError as error:
+        said = str(error)
+    assert said.startswith(str(folder))
 
 
 def test_files_that_are_no_such_thing(tmp_path):

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from wsperception.data.label_values import whole_number
 from wsperception.data.panoptic_labels import PanopticLabels, PanopticSet, check_size, read_label_image, relabelled
 from wsperception.errors import InputError
 from wsperception.types import VOID, LabelSpace
@@ -64,7 +65,7 @@ def open_coco_panoptic(path: Path, images: Path | None = None, categories: Categ
         prefix = "" if len(files) == 1 else f"{file.stem}/"
         entries.update(_entries(content, file, prefix, images))
     segments = [segment for entry in entries.values() for segment in entry.segments]
-    scored = bool(segments) and all("score" in segment for segment in segments)
+    scored = bool(segments) and all(isinstance(segment, dict) and "score" in segment for segment in segments)
     return PanopticSet(str(path), known.labels, tuple(entries), partial(_read_named, entries, known.numbers), scored)
 
 
@@ -106,7 +107,7 @@ def _categories_of(content: Mapping[str, Any], path: Path) -> Categories:
         where = f"{path}: categories[{position}]"
         names.append(str(_value(entry, "name", where)))
         things.append(bool(_value(entry, "isthing", where)))
-        numbers.append(int(_value(entry, "id", where)))
+        numbers.append(_whole_number(entry, "id", where))
     if len(set(numbers)) != len(numbers):
         raise InputError(f"{path}: categories: expected distinct ids")
     try:
@@ -116,14 +117,19 @@ def _categories_of(content: Mapping[str, Any], path: Path) -> Categories:
 
 
 def _entries(content: Mapping[str, Any], path: Path, prefix: str, images: Path | None) -> dict[str, _Entry]:
-    described = {entry.get("id"): entry for entry in content.get("images", [])}
+    described: dict[str, tuple[Any, str]] = {}
+    for position, entry in enumerate(_list(content, "images", str(path)) if "images" in content else []):
+        where = f"{path}: images[{position}]"
+        described[str(_value(entry, "id", where))] = entry, where
     entries: dict[str, _Entry] = {}
     for position, annotation in enumerate(_list(content, "annotations", str(path))):
         where = f"{path}: annotations[{position}]"
         file = str(_value(annotation, "file_name", where))
-        about = described.get(annotation.get("image_id"), {})
-        size = (int(about["height"]), int(about["width"])) if {"height", "width"} <= about.keys() else None
-        image = images / about["file_name"] if images is not None and "file_name" in about else None
+        about, described_at = described.get(str(annotation.get("image_id")), ({}, where))
+        size = None
+        if "height" in about and "width" in about:
+            size = _whole_number(about, "height", described_at), _whole_number(about, "width", described_at)
+        image = images / str(about["file_name"]) if images is not None and "file_name" in about else None
         name = prefix + Path(file).stem
         if name in entries:
             raise InputError(f"{where}: expected one annotation of {file}, got another")
@@ -138,7 +144,7 @@ def _read_named(entries: Mapping[str, _Entry], numbers: Sequence[int], name: str
     if entry.size is not None:
         check_size(entry.png, values, entry.size, "the JSON")
     ids, present = relabelled(segment_numbers(values), str(entry.png))
-    infos = {int(_value(info, "id", entry.where)): info for info in entry.segments}
+    infos = {_whole_number(info, "id", f"{entry.where}: segments_info"): info for info in entry.segments}
     unknown, absent = set(present.tolist()) - {0} - set(infos), set(infos) - set(present.tolist())
     if unknown:
         raise InputError(f"{entry.png}: segment {min(unknown)} is not in the JSON's segments_info")
@@ -148,16 +154,25 @@ def _read_named(entries: Mapping[str, _Entry], numbers: Sequence[int], name: str
     class_ids, crowd, scores = [VOID], [False], [0.0]
     for number in present[1:].tolist():
         info, where = infos[number], f"{entry.where}: segment {number}"
-        category = _value(info, "category_id", where)
+        category = _whole_number(info, "category_id", where)
         if category not in class_of:
             raise InputError(f"{where}: category_id: unknown id {category}; known are {_listed(numbers)}")
         class_ids.append(class_of[category])
         crowd.append(bool(info.get("iscrowd", 0)))
-        scores.append(float(info.get("score", 1.0)))
+        scores.append(_score(info, where))
     arrays = np.array(class_ids, np.int32), np.array(crowd, np.bool_), np.array(scores, np.float32)
-    if not ((arrays[2] >= 0) & (arrays[2] <= 1)).all():
-        raise InputError(f"{entry.where}: score: expected 0 to 1, got {max(scores):g} or {min(scores):g}")
     return PanopticLabels(name, ids, *arrays, entry.image)
+
+
+def _score(info: Mapping[str, Any], where: str) -> float:
+    score = info.get("score", 1.0)
+    if type(score) not in (int, float) or not 0 <= score <= 1:
+        raise InputError(f"{where}: score: expected 0 to 1, got {score!r}"[:200])
+    return float(score)
+
+
+def _whole_number(entry: Any, key: str, where: str) -> int:
+    return whole_number(_value(entry, key, where), f"{where}: {key}")
 
 
 def _value(entry: Any, key: str, where: str) -> Any:

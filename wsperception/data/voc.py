@@ -48,7 +48,9 @@ def read_names(path: Path) -> tuple[str, ...]:
     """The names in a list, the first word of each line. InputError where it is missing or empty."""
     if not path.is_file():
         raise InputError(f"{path}: no such file; expected a list of image names")
-    names = tuple(line.split()[0] for line in path.read_text(encoding="utf-8").splitlines() if line.strip())
+    names = tuple(
+        line.split()[0] for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()
+    )
     if not names:
         raise InputError(f"{path}: expected image names, found none")
     return names
