@@ -1,4 +1,4 @@
-"""Scores the masks of a WISE run on images with true masks, beside the baselines of the paper's Table 1.
+"""Scores the masks of a run on images with true masks: of WISE beside the baselines of its Table 1, or of wsmots.
 
     python training/score.py --run runs/two --data DRIVE --out scores.json
 
@@ -8,8 +8,9 @@ The scores hold at the network's input size. Both conventions of average precisi
 import argparse
 import math
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ if __name__ == "__main__":  # run as a file: the repository, not this folder, is
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 import numpy as np
+import torch
 from tqdm import tqdm
 
 from training.checkpoint import load_tensors
@@ -25,13 +27,22 @@ from training.recipe import write_json
 from wsperception.data.clips import ClipFrame, ClipSettings, augment, no_augmentation
 from wsperception.data.frame_store import decode_frame
 from wsperception.data.labelled_frames import read_labelled_frames
+from wsperception.data.segments import Segments
 from wsperception.errors import InputError
 from wsperception.evaluation.instance import ImageInstances, coco_scores, coverage_scores, voc_scores
-from wsperception.learn.methods import wise
+from wsperception.fusion import FusionSettings, fuse
+from wsperception.learn.methods import METHODS, wise
 from wsperception.learn.segment_store import image_segments
-from wsperception.learn.wise_masks import KINDS, FoundMasks, find_masks, read_maps
+from wsperception.learn.wise_masks import KINDS, FoundMasks, Maps, find_masks, read_maps
+from wsperception.nets.detect import detect
+from wsperception.nets.perception_net import PerceptionNet
+from wsperception.nets.settings import DetectSettings
 from wsperception.nets.wise_net import WiseNet
 from wsperception.settings import from_mapping
+from wsperception.types import Instances
+
+DETECTIONS = "detections"
+"""The masks of a PerceptionNet."""
 
 COVERED = 0.5
 """Share of a predicted mask inside ignore regions above which it counts neither for nor against, as in MOTS."""
@@ -56,40 +67,73 @@ def main(arguments: list[str] | None = None) -> int:
 def score_run(run: Path, roots: tuple[Path, ...], split: str, kinds: list[str], min_area: int) -> dict[str, Any]:
     """Kind of masks -> measure -> per cent, None where it is not defined; and the numbers of images and objects.
 
+    kinds     none: all that the run's method has
     min_area  objects of fewer pixels at network size count neither for nor against
     """
-    settings, data, net = load_run(run)
+    masks, data = masks_of_run(run)
+    unknown = [kind for kind in kinds if kind not in masks]
+    if unknown:
+        raise InputError(f"--kinds {unknown[0]}: unknown for this run; expected some of {', '.join(masks)}")
     frames = read_labelled_frames(roots, split, data.labels, "full")
-    found: dict[str, list[ImageInstances]] = {kind: [] for kind in kinds}
+    found: dict[str, list[ImageInstances]] = {kind: [] for kind in kinds or masks}
     for frame in tqdm(frames, "images", disable=not sys.stderr.isatty()):
         sample = augment(frame, decode_frame(frame, data.stored_size, True), no_augmentation(), _everything(data), 0)
-        assert sample.masks is not None
-        maps = read_maps(net, sample.image)
-        segments = image_segments(sample.image, settings.segments, settings.largest_segment)
-        for kind in kinds:
-            masks = find_masks(kind, maps, segments, sample.masks, sample.class_ids)
-            found[kind].append(_instances(masks, sample, min_area))
+        for kind, images in found.items():
+            images.append(_instances(masks[kind](sample), sample, min_area))
     count = len(data.labels)
-    objects = sum(int((~image.ignored).sum()) for image in found[kinds[0]])
-    return {"images": len(frames), "objects": objects, "kinds": {kind: _scores(found[kind], count) for kind in kinds}}
+    objects = sum(int((~image.ignored).sum()) for image in next(iter(found.values())))
+    scores = {kind: _scores(images, count) for kind, images in found.items()}
+    return {"images": len(frames), "objects": objects, "kinds": scores}
 
 
-def load_run(run: Path) -> tuple[wise.Settings, ClipSettings, WiseNet]:
-    """The settings and the trained network of a run of WISE; InputError where it is another method's, or broken."""
+def masks_of_run(run: Path) -> tuple[dict[str, Callable[[ClipFrame], FoundMasks]], ClipSettings]:
+    """Kind of masks -> how they are found in an image; and the data settings of the run."""
     path = run / "recipe.json"
     recipe = read_record(path)["recipe"]
-    if recipe["name"] != "wise":
-        raise InputError(f"{path}: expected a run of wise, got {recipe['name']}")
-    settings = from_mapping(wise.Settings, recipe["method"], str(path))
     data = from_mapping(ClipSettings, recipe["data"], str(path))
-    net = wise.build(settings, len(data.labels)).net.eval()
+    settings = from_mapping(METHODS[recipe["name"]].Settings, recipe["method"], str(path))
+    net = METHODS[recipe["name"]].build(settings, len(data.labels), recipe["training"]["supervision"]).net.eval()
     try:
         net.load_state_dict(load_tensors(run / "weights.pt"))
     except RuntimeError as error:
         raise InputError(
             f"{run / 'weights.pt'}: do not fit the network: {' '.join(str(error).split())[:200]}"
         ) from None
-    return settings, data, net
+    if isinstance(net, WiseNet):
+        found = _WiseMasks(net, settings)
+        return {kind: partial(found, kind) for kind in KINDS}, data
+    if isinstance(net, PerceptionNet):
+        return {DETECTIONS: partial(_detected, net, settings.detect)}, data
+    raise InputError(f"{path}: expected a run of wise or wsmots, got {recipe['name']}")
+
+
+class _WiseMasks:
+    """The masks of a WiseNet; what all kinds share is computed once for an image."""
+
+    def __init__(self, net: WiseNet, settings: wise.Settings) -> None:
+        self._net, self._settings = net, settings
+        self._last: tuple[str, Maps, Segments] | None = None
+
+    def __call__(self, kind: str, sample: ClipFrame) -> FoundMasks:
+        assert sample.masks is not None
+        if self._last is None or self._last[0] != sample.source:
+            segments = image_segments(sample.image, self._settings.segments, self._settings.largest_segment)
+            self._last = (sample.source, read_maps(self._net, sample.image), segments)
+        return find_masks(kind, *self._last[1:], sample.masks, sample.class_ids)
+
+
+def _detected(net: PerceptionNet, settings: DetectSettings, sample: ClipFrame) -> FoundMasks:
+    """The objects that a PerceptionNet detects, without overlap, as they would be published."""
+    (found,) = detect(net, torch.from_numpy(sample.image)[None], settings)
+    size = (sample.image.shape[0], sample.image.shape[1])
+    boxes, extents, masks, scores, class_ids, embeddings = (
+        value.float().numpy()
+        for value in (found.boxes, found.mask_boxes, found.masks, found.scores, found.class_ids, found.embeddings)
+    )
+    instances = Instances(boxes, extents, masks, scores, class_ids.astype(np.int32), embeddings, size)
+    fused = fuse(instances, FusionSettings(min_area=1)).segments
+    parts: np.ndarray = fused.ids[None] == np.arange(1, len(fused) + 1)[:, None, None]
+    return FoundMasks(parts, fused.class_ids[1:].astype(np.int64), fused.scores[1:])
 
 
 def _everything(data: ClipSettings) -> ClipSettings:
@@ -139,7 +183,9 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--data", type=Path, nargs="+", required=True, help="KITTI MOTS folders or synthetic drives")
     parser.add_argument("--out", type=Path, required=True, help="file of the scores")
     parser.add_argument("--split", default="all", help="sequences: all, train, val, fulltrain, or names and commas")
-    parser.add_argument("--kinds", nargs="+", choices=KINDS, default=list(KINDS), metavar="KIND", help="%(choices)s")
+    parser.add_argument(
+        "--kinds", nargs="+", choices=(*KINDS, DETECTIONS), default=[], metavar="KIND", help="%(choices)s"
+    )
     parser.add_argument("--min-area", type=int, default=0, help="smaller objects are ignored; pixels at network size")
     return parser.parse_args(arguments)
 

@@ -47,13 +47,17 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=12, help="frames, evenly over the sequences")
     parser.add_argument("--superpixels", type=int, nargs="+", default=[600, 1500])
     parser.add_argument("--paired", type=int, nargs="+", default=[0, ProposalSettings().paired])
+    parser.add_argument("--trees", type=int, default=ProposalSettings().trees)
     options = parser.parse_args()
     cv2.setNumThreads(1)
     for superpixels in options.superpixels:
         for paired in options.paired:
-            settings = dataclasses.replace(ProposalSettings(), superpixels=superpixels, paired=paired)
+            settings = dataclasses.replace(
+                ProposalSettings(), superpixels=superpixels, paired=paired, trees=options.trees
+            )
             rows, proposals, seconds = measure(options.data, options.frames, settings)
-            print(f"\n{superpixels} superpixels, {paired} paired: {proposals:.0f} proposals, {seconds:.2f} s per image")
+            print(f"\n{superpixels} superpixels, {paired} paired, {options.trees} trees: ", end="")
+            print(f"{proposals:.0f} proposals, {seconds:.2f} s per image")
             print(f"{'':24}{'objects':>8}{'mean IoU':>10}{'at 0.5':>8}{'at 0.7':>8}{f'first {FIRST} at 0.5':>20}")
             for name, chosen in group(rows[:, 0], rows[:, 1], HEIGHTS):
                 part = rows[chosen]

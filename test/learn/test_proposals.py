@@ -122,8 +122,9 @@ def test_coloured_fields_are_among_the_first_proposals() -> None:
         assert max(overlaps) > 0.85, (x0, x1)
 
 
-def test_the_parts_of_a_proposal_agree() -> None:
-    found = segment_proposals(picture(), ProposalSettings(superpixels=40))
+@pytest.mark.parametrize("trees", [1, 3])
+def test_the_parts_of_a_proposal_agree(trees: int) -> None:
+    found = segment_proposals(picture(), ProposalSettings(superpixels=40, trees=trees))
     assert found.membership.shape == (found.superpixels.max() + 1, len(found))
     assert (np.diff(found.objectness) <= 0).all()
     assert found.objectness.min() >= 0
@@ -135,6 +136,25 @@ def test_the_parts_of_a_proposal_agree() -> None:
         rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
         assert found.areas[row] == mask.sum()
         assert found.boxes[row].tolist() == [columns[0], rows[0], columns[-1] + 1, rows[-1] + 1]
+
+
+def test_further_trees_add_to_the_first() -> None:
+    """The second tree is that of contours and sizes, the third that of colours and sizes; doubles are there once."""
+    one, three = (segment_proposals(picture(), ProposalSettings(superpixels=40, paired=0, trees=n)) for n in (1, 3))
+    settings = (ProposalSettings(colour=0.0, boundary=0.8), ProposalSettings(colour=0.8, boundary=0.0))
+    graph = region_graph(picture(), one.superpixels, ProposalSettings())
+    trees = [tree_membership(len(graph.areas), merge_tree(graph, each)[0])[:, :-1] for each in settings]
+    expected = np.concatenate([one.membership, *trees], axis=1)
+
+    def distinct(membership: np.ndarray) -> set[bytes]:
+        return {column.tobytes() for column in membership.T}
+
+    assert distinct(three.membership) == distinct(expected)
+    assert len(one) < len(three) == len(distinct(expected))
+    # What several trees have found keeps the highest of its values.
+    first = {column.tobytes(): value for column, value in zip(one.membership.T, one.objectness, strict=True)}
+    for column, value in zip(three.membership.T, three.objectness, strict=True):
+        assert value >= first.get(column.tobytes(), 0.0)
 
 
 def test_the_same_image_gives_the_same_proposals() -> None:

@@ -8,6 +8,7 @@ Everywhere: C classes of objects; `log_probabilities` (C + 1, h, w) is a log-sof
 is background; `pixels` (P, 2) int64 are row and column of the labelled pixels, `class_ids` (P,) int64 lie in [0, C).
 """
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import cv2
@@ -112,26 +113,18 @@ def split_weights(probabilities: np.ndarray, blobs: Blobs, pixels: np.ndarray, c
     weighs is spread evenly over its pixels. The boundaries are those of the watershed of the black top-hat of the
     class's probability, seeded by its points.
     """
+    classes = [class_id for class_id in np.unique(class_ids).tolist() if (class_ids == class_id).sum() > 1]
     weights = np.zeros(probabilities.shape[1:], np.float32)
     inside = _points_in_blobs(blobs, pixels, class_ids)
-    crowded = np.append(False, np.bincount(inside[inside >= 0], minlength=len(blobs)) > 1)  # by label
-    kernel = cv2.getStructuringElement(cv2.MORPH_RECT, (TOP_HAT, TOP_HAT))
-    for class_id in np.unique(class_ids).tolist():
+
+    def split(class_id: int) -> np.ndarray:
         own = class_ids == class_id
-        if own.sum() < 2:
-            continue
-        relief = cv2.morphologyEx(probabilities[class_id + 1], cv2.MORPH_BLACKHAT, kernel)
-        whole = boundaries(relief, pixels[own])
-        weights[whole] += (own.sum() - 1) / max(whole.sum(), 1)
-        own_crowded = np.where(np.append(False, blobs.class_ids == class_id), crowded, False)
-        seeds = pixels[own][own_crowded[inside[own] + 1]]
-        if len(seeds):
-            mask = own_crowded[blobs.labels]
-            parts = boundaries(relief, seeds, mask)
-            labels = blobs.labels[parts]
-            points, length = np.bincount(inside[own] + 1), np.bincount(labels, minlength=len(blobs) + 1)
-            weights[parts] += (points[labels] - 1) / length[labels]
-    return weights
+        return _class_split(probabilities[class_id + 1], blobs.labels, pixels[own], inside[own])
+
+    if len(classes) < 2:
+        return sum(map(split, classes), weights)
+    with ThreadPoolExecutor(len(classes)) as pool:  # the watershed, which takes almost all the time, lets others run
+        return sum(pool.map(split, classes), weights)
 
 
 def false_positive_weights(blobs: Blobs, pixels: np.ndarray, class_ids: np.ndarray, ignored: np.ndarray) -> np.ndarray:
@@ -202,6 +195,29 @@ def point_pixels(points: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     pixels = np.floor(points[:, ::-1]).astype(np.int64)
     inside: np.ndarray = np.clip(pixels, 0, np.array(size) - 1)
     return inside
+
+
+def _class_split(probability: np.ndarray, labels: np.ndarray, pixels: np.ndarray, inside: np.ndarray) -> np.ndarray:
+    """(h, w) float32: the part of L_S's weights that is due to one class, of which there are at least two points.
+
+    probability  (h, w) float32
+    labels       (h, w) int32     of all blobs
+    inside       (P,) int64       row of the blob of each point of the class; -1 where it lies in none of its class
+    """
+    kernel = cv2.getStructuringElement(cv2.MORPH_RECT, (TOP_HAT, TOP_HAT))
+    relief = cv2.morphologyEx(probability, cv2.MORPH_BLACKHAT, kernel)
+    weights = np.zeros(probability.shape, np.float32)
+    whole = boundaries(relief, pixels)
+    weights[whole] += (len(pixels) - 1) / max(whole.sum(), 1)
+    points = np.bincount(inside + 1, minlength=int(labels.max()) + 1)  # by label
+    points[0] = 0
+    crowded = points > 1
+    seeds = pixels[crowded[inside + 1]]
+    if len(seeds):
+        parts = boundaries(relief, seeds, crowded[labels])
+        found = labels[parts]
+        weights[parts] += (points[found] - 1) / np.bincount(found)[found]
+    return weights
 
 
 def _points_in_blobs(blobs: Blobs, pixels: np.ndarray, class_ids: np.ndarray) -> np.ndarray:

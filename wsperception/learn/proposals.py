@@ -1,19 +1,23 @@
-"""Segment proposals without a class and without training: the nodes of a merge tree over superpixels.
+"""Segment proposals without a class and without training: the nodes of merge trees over superpixels.
 
 Neighbouring regions are merged one pair at a time, the most alike first; every region that ever existed is a proposal,
-and so are pairs of the likeliest.
+and so are pairs of the likeliest. What is alike may be judged in several ways, each with a tree of its own, as in
+selective search (Uijlings et al., IJCV 2013).
 This takes the place of MCG in LAT and JTSM and of SharpMask in WISE, which have no maintained build or were trained on
 masks. As in JTSM's code a proposal is a set of superpixels, which is what makes a thousand of them affordable.
 """
 
 import heapq
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
 from skimage.segmentation import slic
 
 from wsperception.settings import check, setting
+
+WAYS = ((1.0, 1.0, 1.0), (0.0, 2.0, 1.0), (2.0, 0.0, 1.0))
+"""Factors of colour, boundary and size in the first tree, the second (no colours) and the third (no contours)."""
 
 VERSION = 1
 """Goes up with every change of what this file gives for the same image and settings."""
@@ -31,6 +35,7 @@ class ProposalSettings:
     size: float = setting(0.2, "weight of the smaller region's size: small ones go first", low=0.0)
     contrast: float = setting(15.0, "difference in Lab that makes a contour a strong one", low=0.1, high=200.0)
     paired: int = setting(400, "likeliest segments of which every two that touch are a proposal too", low=0, high=2000)
+    trees: int = setting(1, "merge trees: all weights, then without colours, then without contours", low=1, high=3)
 
     def __post_init__(self) -> None:
         check(self)
@@ -91,6 +96,28 @@ def segment_proposals(image: np.ndarray, settings: ProposalSettings) -> Proposal
     )
     superpixels = np.unique(superpixels, return_inverse=True)[1].reshape(image.shape[:2]).astype(np.int32)
     graph = region_graph(image, superpixels, settings)
+    trees = [_tree_proposals(graph, _weighted(settings, way)) for way in WAYS[: settings.trees]]
+    membership = np.concatenate([each[0] for each in trees], axis=1)
+    objectness = np.concatenate([each[1] for each in trees])
+    membership, objectness = _distinct(membership, objectness, np.argsort(-objectness, kind="stable"))
+    return Proposals(
+        superpixels,
+        membership,
+        objectness.astype(np.float32),
+        _union_boxes(superpixels, membership),
+        graph.areas @ membership,
+    )
+
+
+def _weighted(settings: ProposalSettings, factors: tuple[float, float, float]) -> ProposalSettings:
+    colour, boundary, size = factors
+    return replace(
+        settings, colour=colour * settings.colour, boundary=boundary * settings.boundary, size=size * settings.size
+    )
+
+
+def _tree_proposals(graph: RegionGraph, settings: ProposalSettings) -> tuple[np.ndarray, np.ndarray]:
+    """Membership (S, P) bool and objectness (P,) of the nodes of one tree and of pairs of the likeliest of them."""
     children, costs = merge_tree(graph, settings)
     membership = tree_membership(len(graph.areas), children)[:, :-1]  # (S, P): all but the root
     objectness = _persistence(len(graph.areas), children, costs)
@@ -98,18 +125,17 @@ def segment_proposals(image: np.ndarray, settings: ProposalSettings) -> Proposal
     pairs = first[touching_pairs(membership[:, first], graph.pairs)]
     membership = np.concatenate([membership, membership[:, pairs].any(axis=2)], axis=1)
     objectness = np.append(objectness, objectness[pairs].min(axis=1) / 2)
-    # Two that touch may be the children of one that is there already, or be the whole image.
+    # Two that touch may be the children of one that is there already.
+    return _distinct(membership, objectness, np.arange(len(objectness)))
+
+
+def _distinct(membership: np.ndarray, objectness: np.ndarray, order: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The proposals by falling objectness, of equal ones the first in `order` only; none that is the whole image."""
+    membership, objectness = membership[:, order], objectness[order]
     _, different = np.unique(np.packbits(membership, axis=0), axis=1, return_index=True)
     different = different[~membership[:, different].all(axis=0)]
-    order = different[np.lexsort((different, -objectness[different]))]
-    membership = np.ascontiguousarray(membership[:, order])
-    return Proposals(
-        superpixels,
-        membership,
-        objectness[order].astype(np.float32),
-        _union_boxes(superpixels, membership),
-        graph.areas @ membership,
-    )
+    falling = different[np.lexsort((different, -objectness[different]))]
+    return np.ascontiguousarray(membership[:, falling]), objectness[falling]
 
 
 def region_graph(image: np.ndarray, superpixels: np.ndarray, settings: ProposalSettings) -> RegionGraph:
@@ -234,10 +260,7 @@ def _contours(
     for axis in (0, 1):
         wide = np.concatenate([np.take(smooth, [0], axis), smooth, np.take(smooth, [-1], axis)], axis)
         size = superpixels.shape[axis]
-        near, far = (
-            np.arange(size - 1),
-            np.arange(3, size + 2),
-        )  # in `wide`: the pixel before a pair, and that behind it
+        near, far = np.arange(size - 1), np.arange(3, size + 2)  # in `wide`: before a pair, and behind it
         difference = np.linalg.norm(np.take(wide, near, axis) - np.take(wide, far, axis), axis=2)
         a, b = np.take(superpixels, np.arange(size - 1), axis), np.take(superpixels, np.arange(1, size), axis)
         cut = a != b

@@ -105,7 +105,8 @@ def test_an_image_without_objects_teaches_background():
     terms, _ = model([replace(frame, weak=nothing)], generators(0), 0.0)
     assert terms["pair"].item() == terms["point"].item() == terms["split"].item() == 0.0
     sum(terms.values()).backward()
-    assert model.net.location.scores[0].weight.grad.abs().sum() > 0
+    gradient = dict(model.named_parameters())["net.location.scores.0.weight"].grad
+    assert gradient is not None and gradient.abs().sum() > 0
 
 
 def test_pixels_of_ignore_boxes_are_no_false_positives():
@@ -113,7 +114,7 @@ def test_pixels_of_ignore_boxes_are_no_false_positives():
     nothing = WeakLabels(points=np.zeros((0, 2), np.float32), point_classes=np.zeros(0, np.int32))
     model = method()
     with torch.no_grad():
-        model.net.location.scores[-1].bias.copy_(torch.tensor([0.0, 9.0, 0.0]))  # one blob
+        dict(model.named_parameters())["net.location.scores.3.bias"].copy_(torch.tensor([0.0, 9.0, 0.0]))  # one blob
     whole = replace(frame, weak=nothing, ignore_boxes=np.array([[0, 0, 96, 64]], np.float32))
     assert model([whole], generators(0), 0.0)[0]["false_positive"].item() == 0.0
     assert model([replace(frame, weak=nothing)], generators(0), 0.0)[0]["false_positive"].item() > 1.0

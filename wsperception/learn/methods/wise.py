@@ -28,7 +28,7 @@ class Settings:
     """Losses and sampling; defaults are section 4.2 and, where the paper is silent, its equations."""
 
     net: WiseNetSettings = field(default_factory=WiseNetSettings)
-    segments: ProposalSettings = field(default_factory=ProposalSettings)
+    segments: ProposalSettings = field(default_factory=lambda: ProposalSettings(trees=2))
     largest_segment: float = setting(0.25, "share of the image above which a segment is no object", low=0.0, high=1.0)
     balance: float = setting(0.1, "lambda of Eq. 4", low=0.0, high=1.0)
     pixels_per_object: int = setting(
