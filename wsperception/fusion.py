@@ -118,19 +118,21 @@ def fill_with_stuff(segments: SegmentMap, stuff: StuffMap, thing_count: int, set
     limit = max(settings.min_stuff_share * left.size, 1.0)
     row_of_channel = np.zeros(256, np.uint16)
     kept, boxes = [], []
+    mask = np.empty(left.shape, bool)
     for channel in np.flatnonzero(stuff.scores[1:]) + 1:
-        mask = (left == channel).view(np.uint8)
-        if cv2.countNonZero(mask) < limit:
+        np.equal(left, channel, out=mask)
+        if cv2.countNonZero(mask.view(np.uint8)) < limit:
             continue
-        x, y, width, height = cv2.boundingRect(mask)
+        x, y, width, height = cv2.boundingRect(mask.view(np.uint8))
         boxes.append((x, y, x + width, y + height))
         kept.append(channel)
         row_of_channel[channel] = len(segments) + len(kept)
     if not kept:
         return segments
     channels = np.array(kept)
+    ids = cv2.LUT(left, row_of_channel)
     return SegmentMap(
-        cv2.bitwise_or(segments.ids, cv2.LUT(left, row_of_channel)),
+        cv2.bitwise_or(segments.ids, ids, dst=ids),
         np.append(segments.class_ids, (thing_count + channels - 1).astype(np.int32)),
         np.append(segments.scores, stuff.scores[channels]),
         np.append(segments.track_ids, np.zeros(len(kept), np.int32)),

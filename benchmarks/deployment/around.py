@@ -2,7 +2,8 @@
 
     python -m benchmarks.deployment.around [--rounds 300]
 
-The network is a list of arrays, all else is the path that the node runs. Times are the calling thread's processor time,
+The network is a list of arrays, all else is the path that the node runs; of a panoptic model, every pixel shows one of
+six stuff classes or an object, and the semantic image is filled too. Times are the calling thread's processor time,
 which is its wall time on an idle machine. Without ROS the messages are left out, and it says so.
 """
 
@@ -19,7 +20,7 @@ import numpy as np
 
 import wsperception.pipeline
 from benchmarks.core.masks import INPUT, ROWS, SIDE, SIZE, outputs
-from wsperception.bundle import ModelBundle, Thresholds, TrainingRecord
+from wsperception.bundle import OUTPUTS, SEMANTIC, SEMANTIC_STRIDE, ModelBundle, Thresholds, TrainingRecord
 from wsperception.decode import RawOutputs
 from wsperception.fusion import FusionSettings
 from wsperception.pipeline import Pipeline, Result, default_settings
@@ -42,6 +43,15 @@ BUNDLE = ModelBundle(
     thresholds=Thresholds(),
 )
 
+PANOPTIC = dataclasses.replace(
+    BUNDLE,
+    label_space=LabelSpace(
+        ("car", "pedestrian", "road", "pavement", "building", "vegetation", "sky", "object"),
+        (True, True, *[False] * 6),
+    ),
+    outputs=(*OUTPUTS, SEMANTIC),
+)
+
 
 class Given:
     """A network that has its answer already."""
@@ -61,25 +71,43 @@ def main() -> None:
     setattr(wsperception.pipeline, "time", types.SimpleNamespace(perf_counter=time.thread_time))  # noqa: B010
     # None of the objects is dropped for being hidden by others: 20 go all the way.
     settings = dataclasses.replace(default_settings(BUNDLE), fusion=FusionSettings(min_area=1, min_visible=0.0))
-    fill = message_filler()
-    if fill is None:
+    if importlib.util.find_spec("rclpy") is None:
         print("messages: left out, ROS is not installed")
-    images = [np.random.default_rng(seed).integers(0, 256, (*SIZE, 3), np.uint8) for seed in range(IMAGES)]
     for name, heights in SCENES.items():
-        pipeline = Pipeline(Given(outputs(fit(SIZE, INPUT), heights, seed=1)), BUNDLE, settings)
-        stages: dict[str, list[float]] = {}
-        objects = 0
-        for number in range(rounds + 20):
-            frame = Frame(images[number % IMAGES], number * 10**8, "camera", number)
-            times, result = measured(pipeline, frame, fill)
-            objects = len(result.instances)
-            if number >= 20:
-                for stage, value in times.items():
-                    stages.setdefault(stage, []).append(value)
-        print(f"{name}: {objects} objects")
-        for stage, values in stages.items():
-            aim = f" (aim {AIM_MS:.0f} ms)" if stage == "all" else ""
-            print(f"  {stage}: p50 {statistics.median(values):.2f} ms, p95 {np.percentile(values, 95):.2f} ms{aim}")
+        raw = outputs(fit(SIZE, INPUT), heights, seed=1)
+        report(name, Pipeline(Given(raw), BUNDLE, settings), message_filler(BUNDLE), rounds)
+        raw = dataclasses.replace(raw, semantic=semantic_map(raw))
+        report(f"{name}, panoptic", Pipeline(Given(raw), PANOPTIC, settings), message_filler(PANOPTIC), rounds)
+
+
+def report(name: str, pipeline: Pipeline, fill: Callable[[Result], Sequence[object]] | None, rounds: int) -> None:
+    """Runs frames of noise through the path and prints its stages."""
+    images = [np.random.default_rng(seed).integers(0, 256, (*SIZE, 3), np.uint8) for seed in range(IMAGES)]
+    stages: dict[str, list[float]] = {}
+    for number in range(rounds + 20):
+        frame = Frame(images[number % IMAGES], number * 10**8, "camera", number)
+        times, result = measured(pipeline, frame, fill)
+        if number >= 20:
+            for stage, value in times.items():
+                stages.setdefault(stage, []).append(value)
+    print(f"{name}: {len(result.instances)} objects, {len(result.segments)} segments")
+    for stage, values in stages.items():
+        aim = f" (aim {AIM_MS:.0f} ms)" if stage == "all" else ""
+        print(f"  {stage}: p50 {statistics.median(values):.2f} ms, p95 {np.percentile(values, 95):.2f} ms{aim}")
+
+
+def semantic_map(raw: RawOutputs) -> np.ndarray:
+    """Probabilities of a street (7, h/4, w/4) uint8: bands and blocks of six kinds of stuff, and the objects."""
+    height, width = INPUT[0] // SEMANTIC_STRIDE, INPUT[1] // SEMANTIC_STRIDE
+    classes = np.full((height, width), 5)  # sky
+    classes[height // 2 :] = 1  # road
+    classes[height // 2 :, : width // 4] = 2
+    blocks = np.random.default_rng(2).integers(3, 7, (4, 13)).repeat(height // 8, axis=0).repeat(width // 13, axis=1)
+    classes[: blocks.shape[0], : blocks.shape[1]] = blocks
+    for x0, y0, x1, y1 in (raw.boxes[raw.scores > 0] / SEMANTIC_STRIDE).round().astype(int).clip(0):
+        classes[y0:y1, x0:x1] = 0
+    planes = [cv2.GaussianBlur((classes == channel).astype(np.float32), (0, 0), 1.0) for channel in range(7)]
+    return (np.stack(planes) * 255).round().astype(np.uint8)
 
 
 def measured(
@@ -97,7 +125,7 @@ def measured(
     return {**shares, **whole}, result
 
 
-def message_filler() -> Callable[[Result], Sequence[object]] | None:
+def message_filler(bundle: ModelBundle) -> Callable[[Result], Sequence[object]] | None:
     """What the node does with a result before it publishes; None without ROS."""
     if importlib.util.find_spec("rclpy") is None:
         return None
@@ -108,10 +136,13 @@ def message_filler() -> Callable[[Result], Sequence[object]] | None:
     header = Header(frame_id="camera")
 
     def fill(result: Result) -> Sequence[object]:
-        return (
+        filled = [
             messages.to_detections(result.segments, header),
             messages.to_instance_ids(result.segments, header),
-        )
+        ]
+        if bundle.is_panoptic:
+            filled.append(messages.to_semantic(result.segments, header))
+        return filled
 
     return fill
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from wsperception.backends.half_graph import FLOWING, LAYERS
+from wsperception.backends.half_graph import FLOWING, LAYERS, SHAPING
 
 LARGEST = 127
 
@@ -68,8 +68,17 @@ def quantisable(model: Any) -> list[Any]:
         and _attribute(node, "group", 1) == 1
         and _attribute(node, "transA", 0) == 0
         and node.output[0] not in outputs
-        and any(reader.op_type in LAYERS | FLOWING for reader in readers.get(node.output[0], []))
+        and _reaches_a_layer(node.output[0], readers)
     ]
+
+
+def _reaches_a_layer(tensor: str, readers: Mapping[str, list[Any]]) -> bool:
+    """Whether a layer reads the tensor, or what operators between layers make of it."""
+    return any(
+        reader.op_type in LAYERS
+        or (reader.op_type in FLOWING | SHAPING and _reaches_a_layer(reader.output[0], readers))
+        for reader in readers.get(tensor, [])
+    )
 
 
 def in_int8(model: Any, ranges: Mapping[str, float]) -> Any:
