@@ -106,7 +106,7 @@ def train(model: jtsm.Jtsm, images: list[SegmentedImage], steps: int, batch: int
     start = time.monotonic()
     for step in range(steps):
         chosen = [images[row] for row in order.choice(len(images), batch, replace=False)]
-        terms, _ = model(chosen, generators, step / steps)
+        terms, _ = model.losses(chosen, generators)
         optimiser.zero_grad()
         torch.stack(list(terms.values())).sum().backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 10.0)

@@ -1,10 +1,20 @@
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
 
+from wsperception.data.clips import ClipFrame
+from wsperception.data.segments import OUTSIDE, Segments
 from wsperception.errors import InputError
 from wsperception.learn.proposals import Proposals
-from wsperception.learn.segmented_image import SegmentedImage, recoloured, resized_segments, segmented_image
+from wsperception.learn.segmented_image import (
+    SegmentedImage,
+    recoloured,
+    resized_segments,
+    segmented_frame,
+    segmented_image,
+)
 
 
 def sample(height: int = 6, width: int = 8) -> SegmentedImage:
@@ -59,6 +69,35 @@ def test_only_the_likeliest_are_taken():
     assert found.membership.tolist() == [[False], [True], [False]]
     assert found.boxes.tolist() == [[0, 0, 3, 2]]
     assert found.objectness.tolist() == [0.5]
+
+
+def frame() -> ClipFrame:
+    """4 x 6 pixels of which the last column is outside; segments: superpixel 0, 2 that is gone, 1, and 0 and 1."""
+    superpixels = np.zeros((4, 6), np.uint16)
+    superpixels[1:3, 3:5] = 1
+    superpixels[:, 5] = OUTSIDE
+    membership = np.array([[1, 0, 0, 1], [0, 0, 1, 1], [0, 1, 0, 0]], bool)
+    return ClipFrame(
+        np.zeros((4, 6, 3), np.uint8), np.array([[0, 0, 2, 2]], np.float32), np.array([2]), np.array([0]), None,
+        np.zeros((0, 4), np.float32), None, 0, "f.png",
+        segments=Segments(superpixels, membership, np.array([0.9, 0.8, 0.7, 0.6], np.float32)),
+    )  # fmt: skip
+
+
+def test_a_training_frame_by_hand():
+    found = segmented_frame(frame(), 3, 10)
+    assert found.tags.tolist() == [False, False, True]
+    assert found.objectness.tolist() == pytest.approx([0.9, 0.7, 0.6])
+    assert found.boxes.tolist() == [[0, 0, 5, 4], [3, 1, 5, 3], [0, 0, 5, 4]]
+    masks = found.segments(torch.device("cpu")).masks()
+    assert masks.sum(dim=(1, 2)).tolist() == [16, 4, 20]
+    assert not masks[:, :, 5].any()
+    assert segmented_frame(frame(), 3, 2).objectness.tolist() == pytest.approx([0.9, 0.7])
+
+
+def test_a_frame_without_segments_is_refused():
+    with pytest.raises(InputError, match=r"f\.png: expected segment proposals, got none"):
+        segmented_frame(dataclasses.replace(frame(), segments=None), 3, 10)
 
 
 def test_colours_by_hand():

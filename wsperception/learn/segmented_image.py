@@ -6,10 +6,11 @@ import cv2
 import numpy as np
 import torch
 
+from wsperception.data.clips import ClipFrame
 from wsperception.errors import InputError
 from wsperception.geometry import scale_boxes
 from wsperception.learn.proposals import Proposals
-from wsperception.learn.tagged_image import TaggedImage, mirrored
+from wsperception.learn.tagged_image import ProposalChoice, TaggedImage, mirrored, segment_boxes, tagged_frame
 from wsperception.nets.segment_set import SegmentSet
 
 
@@ -58,6 +59,26 @@ def segmented_image(
         proposals.superpixels,
         np.ascontiguousarray(proposals.membership[:, :limit]),
         proposals.objectness[:limit],
+    )
+
+
+def segmented_frame(frame: ClipFrame, class_count: int, limit: int) -> SegmentedImage:
+    """A training frame of which only the classes of its boxes, or points, and its segments are read.
+
+    Segments that augmentation moved out of the image are left out. Raises InputError where it has no segments.
+    """
+    tags = tagged_frame(frame, class_count, ProposalChoice(limit=1)).tags
+    assert frame.segments is not None  # tagged_frame looks
+    boxes = segment_boxes(frame.segments)
+    rows = np.flatnonzero((boxes[:, 2:] > boxes[:, :2]).all(axis=1))[:limit]
+    return SegmentedImage(
+        frame.image,
+        tags,
+        boxes[rows],
+        frame.source,
+        frame.segments.rows().astype(np.int32),
+        np.ascontiguousarray(frame.segments.members()[:, rows]),
+        frame.segments.objectness[rows],
     )
 
 

@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 import torch
 
+from wsperception.data.clips import ClipFrame
+from wsperception.data.segments import Segments
 from wsperception.errors import InputError
 from wsperception.learn import mil
 from wsperception.learn.methods import jtsm
@@ -38,7 +40,7 @@ def model_of(settings: jtsm.Settings) -> jtsm.Jtsm:
 
 
 def losses(model: jtsm.Jtsm, *images: SegmentedImage) -> dict[str, torch.Tensor]:
-    terms, _ = model(list(images), [torch.Generator().manual_seed(row) for row in range(len(images))], 0.0)
+    terms, _ = model.losses(list(images), [torch.Generator().manual_seed(row) for row in range(len(images))])
     return dict(terms)
 
 
@@ -99,9 +101,9 @@ def without_segments() -> SegmentedImage:
 @pytest.mark.parametrize("image", [picture((False,) * 4), without_segments()], ids=["no tags", "no segments"])
 def test_an_image_that_teaches_nothing_costs_nothing_and_is_counted(image):
     model = model_of(settings_of({"refine_boxes": True}))
-    terms, figures = model([image, picture()], [torch.Generator(), torch.Generator()], 0.0)
+    terms, figures = model.losses([image, picture()], [torch.Generator(), torch.Generator()])
     assert figures["idle_images"].tolist() == [1.0, 2.0]
-    alone, _ = model([image], [torch.Generator()], 0.0)
+    alone, _ = model.losses([image], [torch.Generator()])
     assert {name: value.item() for name, value in alone.items()} == dict.fromkeys(terms, 0.0)
     torch.stack(list(alone.values())).sum().backward()
     assert all(value.grad is not None for value in model.net.parameters())
@@ -138,9 +140,23 @@ def test_a_small_step_against_the_gradient_lowers_the_objective(pooling):
     assert torch.stack(list(losses(model, picture()).values())).sum() < before
 
 
+def test_frames_of_training_are_images_with_the_tags_of_their_boxes():
+    whole = picture()
+    frame = ClipFrame(
+        whole.image, np.array([[18, 10, 34, 24]], np.float32), np.array([0]), np.array([0]), None,
+        np.zeros((0, 4), np.float32), None, 0, "frame.png",
+        segments=Segments(whole.superpixels.astype(np.uint16), whole.membership, whole.objectness),
+    )  # fmt: skip
+    model = model_of(settings_of())
+    terms, figures = model([frame], [torch.Generator()], 0.0)
+    expected = losses(model, dataclasses.replace(whole, tags=np.array([True, False, False, False])))
+    assert {name: value.item() for name, value in terms.items()} == pytest.approx(
+        {name: value.item() for name, value in expected.items()}
+    )
+    assert figures["idle_images"].tolist() == [0.0, 1.0]
+
+
 def test_mistakes_are_named():
-    with pytest.raises(InputError, match="supervision: expected tags for jtsm, got weak"):
-        jtsm.build(settings_of(), 4, "weak")
     with pytest.raises(InputError, match="stuff_classes: expected at most the 1 classes, got 2"):
         jtsm.build(settings_of(), 1)
     with pytest.raises(InputError, match="scales: expected at least one"):

@@ -3,6 +3,9 @@
 L = L_PM + L_IS + L_SS  (Eq. 1), L_PM = L_MIL + sum_r L_PR^r  (Eq. 4). Segments of things and of stuff are labelled
 alike from image tags; the best of each class, re-estimated by GrabCut, teach an instance and a semantic branch. Classes
 of things come before those of stuff.
+
+Training frames have no field for tags: these are the classes of a frame's boxes or points, of which nothing else is
+read.
 """
 
 from dataclasses import dataclass, field
@@ -10,6 +13,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
+from wsperception.data.clips import ClipFrame
 from wsperception.errors import InputError
 from wsperception.learn import mil
 from wsperception.learn.box_regression import regression_loss
@@ -22,10 +26,12 @@ from wsperception.learn.mined_masks import (
 )
 from wsperception.learn.proposals import ProposalSettings
 from wsperception.learn.reestimate import ReestimateSettings
-from wsperception.learn.segmented_image import SegmentedImage, recoloured, resized_segments
+from wsperception.learn.segmented_image import SegmentedImage, recoloured, resized_segments, segmented_frame
 from wsperception.learn.semantic import semantic_loss
 from wsperception.nets.jtsm_net import JtsmNet, JtsmNetSettings, Mined
 from wsperception.settings import check, setting
+
+SUPERVISION = ("weak", "points")
 
 
 @dataclass(frozen=True)
@@ -34,7 +40,8 @@ class Settings:
 
     net: JtsmNetSettings = field(default_factory=JtsmNetSettings)
     stuff_classes: int = setting(0, "how many of the classes, the last ones, are stuff", low=0, high=254)
-    proposals: ProposalSettings = field(default_factory=ProposalSettings)
+    segments: ProposalSettings = field(default_factory=ProposalSettings)
+    largest_segment: float = setting(1.0, "share of the image above which a segment is no proposal", low=0.0, high=1.0)
     proposal_limit: int = setting(4000, "segments of an image, the likeliest", low=1, high=10000)
     refinement: mil.RefinementSettings = field(default_factory=lambda: mil.RefinementSettings(weighting="image"))
     regression_iou: float = setting(
@@ -54,10 +61,9 @@ class Settings:
             raise InputError("scales: expected at least one, got none")
 
 
-def build(settings: Settings, class_count: int, supervision: str = "tags") -> "Jtsm":
-    """The network together with its losses, ready for a trainer; supervision "tags"."""
-    if supervision != "tags":
-        raise InputError(f"supervision: expected tags for jtsm, got {supervision}")
+def build(settings: Settings, class_count: int, supervision: str = "weak") -> "Jtsm":
+    """The network together with its losses, ready for a trainer; where tags come from makes no difference."""
+    assert supervision in SUPERVISION
     if settings.stuff_classes > class_count:
         raise InputError(f"stuff_classes: expected at most the {class_count} classes, got {settings.stuff_classes}")
     return Jtsm(settings, class_count)
@@ -72,17 +78,27 @@ class Jtsm(nn.Module):
         self.net = JtsmNet(settings.net, class_count, settings.stuff_classes)
 
     def forward(
-        self, images: list[SegmentedImage], generators: list[torch.Generator], progress: float
+        self, frames: list[ClipFrame], generators: list[torch.Generator], progress: float
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """`losses` of B training frames with segments.
+
+        progress  is not used
+
+        Raises InputError where a frame has no segments.
+        """
+        limit = self.settings.proposal_limit
+        return self.losses([segmented_frame(frame, self.net.class_count, limit) for frame in frames], generators)
+
+    def losses(
+        self, images: list[SegmentedImage], generators: list[torch.Generator]
     ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Loss terms by name, whose sum is the objective; and figures by name, each (2,): a sum and a count.
 
         images      B training images of any size; one without tags or segments costs nothing, and is counted
         generators  B CPU generators, one per image: an image is augmented alike whichever process holds it
-        progress    share of the training done; nothing here depends on it
 
         Each term is a mean over the images. Raises InputError where tags are not those of the network's classes.
         """
-        del progress
         terms, figures = [], []
         for image, generator in zip(images, generators, strict=True):
             if len(image.tags) != self.net.class_count:
