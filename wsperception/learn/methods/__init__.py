@@ -9,9 +9,9 @@ and ids) and "full" (masks). A kind of label that is new to training gets a fiel
 
 from types import ModuleType
 
-from wsperception.learn.methods import wise, wsmots
+from wsperception.learn.methods import community, wise, wsmots
 
-METHODS: dict[str, ModuleType] = {"wsmots": wsmots, "wise": wise}
+METHODS: dict[str, ModuleType] = {"wsmots": wsmots, "wise": wise, "community": community}
 
 
 def supervisions(method: str) -> tuple[str, ...]:
