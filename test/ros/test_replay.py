@@ -4,6 +4,7 @@ import json
 
 import cv2
 import pytest
+import rclpy
 from toy_model import HEIGHT, WIDTH, picture
 
 from wsperception.backends import open_backend
@@ -13,6 +14,7 @@ from wsperception.errors import InputError
 from wsperception.pipeline import Pipeline
 from wsperception.rle import write_mots_lines
 from wsperception.ros.demo import live_demo, read_report
+from wsperception.ros.player import Player
 
 
 @pytest.fixture(scope="module")
@@ -100,3 +102,29 @@ def test_a_missing_parameter_is_one_line_and_exit_2(start_node, module, text):
     process = start_node({}, module=f"wsperception.ros.{module}")
     assert process.wait() == 2
     assert text in process.log and "Traceback" not in process.log
+
+
+@pytest.mark.parametrize(("module", "name", "below"), [("recorder", "out", "live"), ("player", "log", "live/sent.csv")])
+def test_a_folder_that_cannot_be_made_is_one_line_and_exit_2(start_node, sequence, tmp_path, module, name, below):
+    (tmp_path / "file").touch()
+    source = {"source": sequence} if module == "player" else {}
+    process = start_node({name: tmp_path / "file" / below, **source}, module=f"wsperception.ros.{module}")
+    assert process.wait() == 2
+    assert f"parameter {name}: expected a folder to write to, got {tmp_path / 'file/live'}: Not a" in process.log
+    assert "Traceback" not in process.log
+
+
+def test_the_player_s_log_appears_in_one_piece(sequence, tmp_path):
+    """The recorder ends when the log is there, and reads it."""
+    log = tmp_path / "sent.csv"
+    rclpy.init(args=["--ros-args", "-p", f"source:={sequence}", "-p", f"log:={log}"])
+    node = Player()
+    try:
+        with pytest.raises(ZeroDivisionError):
+            node._write_log((number, number // (3 - number), 0) for number in range(5))
+        assert not log.exists()
+        node._write_log([(0, 5, 7)])
+        assert log.read_text().splitlines() == ["index,stamp_ns,sent_monotonic_ns", "0,5,7"]
+    finally:
+        node.destroy_node()
+        rclpy.shutdown()

@@ -6,10 +6,12 @@ definition for YAML files, the command line and ROS.
 
 import dataclasses
 import math
+import os
 import sys
 import typing
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor, SetParametersResult
@@ -120,6 +122,16 @@ def verdict(node: Node, kind: type, prefix: str, changes: Iterable[Parameter]) -
     except InputError as error:
         return SetParametersResult(successful=False, reason=str(error))
     return SetParametersResult(successful=True)
+
+
+def make_folder(name: str, folder: Path) -> None:
+    """Makes the folder that parameter `name` asks for. Raises InputError where it cannot be written to."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"parameter {name}: expected a folder to write to, got {folder}: {error.strerror}") from None
+    if not os.access(folder, os.W_OK):
+        raise InputError(f"parameter {name}: expected a folder to write to, got {folder}: not writable")
 
 
 def _values(node: Node, kind: Any, prefix: str, changed: dict[str, Any]) -> dict[str, Any]:

@@ -176,6 +176,7 @@ class PerceptionNode(LifecycleNodeMixin, Node):
         self._pipeline = pipeline
         for name in wanted.cameras:
             self._cameras[name] = Camera(self, name, wanted.image_transport, bundle.label_space)
+        memory.give_back()  # what building and loading have left free
         taken_s = time.monotonic() - start
         self.get_logger().info(f"model {bundle.name} is ready after {taken_s:.1f} s: {self._backend.describe()}")
 

@@ -7,6 +7,7 @@ when it was recorded. What was sent, and when, goes into a log: the frame number
 """
 
 import csv
+import os
 import sys
 import time
 from dataclasses import dataclass
@@ -57,6 +58,8 @@ class Player(Node):
         self.settings = parameters.read(self, PlayerSettings, "")
         if not self.settings.source:
             raise InputError("parameter source: expected a bag, a KITTI sequence, a folder of images or a video")
+        if self.settings.log:
+            parameters.make_folder("log", Path(self.settings.log).parent)
         self._frames = open_source(Path(self.settings.source), topic=self.settings.topic or None)
         profile = QoSProfile(depth=5, reliability=QoSReliabilityPolicy[self.settings.reliability.upper()])
         self._images = self.create_publisher(Image, "image", profile)
@@ -118,11 +121,13 @@ class Player(Node):
         if not self.settings.log:
             return
         path = Path(self.settings.log)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("w", newline="") as file:
+        # The recorder takes its existence for the sign that all has been sent.
+        arriving = path.with_name(f".{path.name}.part")
+        with arriving.open("w", newline="") as file:
             writer = csv.writer(file)
             writer.writerow(LOG_FIELDS)
             writer.writerows(sent)
+        os.replace(arriving, path)
 
 
 def _time(stamp_ns: int) -> Time:

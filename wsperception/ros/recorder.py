@@ -67,7 +67,7 @@ class Recorder(Node):
             raise InputError("parameter out: expected a folder for the results")
         self._received: list[tuple[int, int]] = []  # stamp, arrival on the monotonic clock, both in ns
         self._folder = Path(self.settings.out)
-        self._folder.mkdir(parents=True, exist_ok=True)
+        parameters.make_folder("out", self._folder)
         # Lines go to a file at once, with the stamp where the frame number belongs: memory does not grow with them.
         self._draft = (self._folder / f".{self.settings.sequence}.draft").open("w+")
         self._labels: LabelSpace | None = None
