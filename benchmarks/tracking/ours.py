@@ -5,8 +5,8 @@ from wsperception.tracking import FullSettings, TrackerSettings
 OURS: dict[str, TrackerSettings] = {
     # Eq. 3-4 on boxes alone: the embeddings are all alike. The threshold was chosen like all others.
     "paper": TrackerSettings(min_score=0.4),
-    "full": TrackerSettings(min_score=0.3, association="full"),
-    "full, with masks": TrackerSettings(min_score=0.3, association="full", full=FullSettings(mask_weight=0.6)),
+    "full": TrackerSettings(min_score=0.6, association="full"),
+    "full, with masks": TrackerSettings(min_score=0.6, association="full", full=FullSettings(mask_weight=0.6)),
 }
 
 CHOSEN = "full"

@@ -61,7 +61,7 @@ def test_the_tracker_uses_it():
         settings = TrackerSettings(
             0.5,
             association="full",
-            full=FullSettings(uncertainty_margin=0.0),
+            full=FullSettings(uncertainty_margin=0.0, adopt_s=0.0),
             camera_motion=CameraMotionSettings(method=method),
         )
         tracker = Tracker(settings)

@@ -78,7 +78,7 @@ def test_what_was_long_unseen_needs_a_better_match():
 def test_boxes_that_have_lost_touch_compare_by_how_unsure_their_place_is():
     # Seen once, 20 px wide, then 24 px farther: no overlap. A speed of 3 sides per second is 6 px in 0.1 s.
     story = [detections([at(50)]), detections([at(74)])]
-    blind = {"refind_s": 0.0, "appearance_weight": 0.0, "min_similarity": 0.0}
+    blind = {"refind_s": 0.0, "appearance_weight": 0.0, "min_similarity": 0.0, "adopt_s": 0.0}
     assert run(Tracker(full(uncertainty_margin=1.0, **blind)), story) == [[1], [1]]
     assert run(Tracker(full(uncertainty_margin=0.0, **blind)), story) == [[1], [2]]
 
@@ -117,7 +117,7 @@ def test_classes_do_not_mix():
 
 def test_sizes_do_not_mix():
     story = [detections([at(50, side=10)]), detections([at(50, side=29)])]  # 8.4 times the area
-    assert run(Tracker(full(size_gate=8.0, refind_s=0.0)), story) == [[1], [2]]
+    assert run(Tracker(full(size_gate=8.0, refind_s=0.0, adopt_s=0.0)), story) == [[1], [2]]
     assert run(Tracker(full(size_gate=9.0, min_similarity=0.0, refind_s=0.0)), story) == [[1], [1]]
 
 
@@ -149,6 +149,49 @@ def test_not_found_again_where_two_look_alike():
     story = [*[detections([at(50)])] * 5, *[NOTHING] * 20, detections([at(150), at(250)], [EAST, [0.99, 0.141]])]
     assert run(Tracker(full(refind_margin=0.1)), story)[-1] == [2, 3]
     assert run(Tracker(full(refind_margin=0.0)), story)[-1] == [1, 2]
+
+
+def jumping(embedding: list[float] = EAST, score: float = 0.95) -> list[Instances]:
+    """Stands still for 0.4 s, then is found 32 px farther, where its box of 20 px does not reach."""
+    return [*[detections([at(50)])] * 5, detections([at(82)], [embedding], [score])]
+
+
+def test_a_track_missing_nearby_is_gone_on_with():
+    # 0.1 s unseen: it may be (1.0 + 10 x 0.1) x 20 = 40 px away. A quarter of that is not enough, nor is the past.
+    reach = {"adopt_reach": 1.0, "adopt_speed": 10.0, "refind_s": 0.0}
+    assert run(Tracker(full(**reach)), jumping())[-1] == [1]
+    assert run(Tracker(full(**{**reach, "adopt_speed": 0.0})), jumping())[-1] == [2]
+    assert run(Tracker(full(**reach, adopt_s=0.05)), jumping())[-1] == [2]
+    # Score 0.55: the cost of at least 0.8 is multiplied by 1 + 2 (1 - 0.55).
+    assert run(Tracker(full(**reach)), jumping(score=0.55))[-1] == [2]
+
+
+def test_a_track_nearby_that_looks_different_is_not_gone_on_with():
+    assert run(Tracker(full(refind_s=0.0)), jumping(NORTH))[-1] == [2]
+    assert run(Tracker(full(refind_s=0.0, appearance_weight=0.0)), jumping(NORTH))[-1] == [1]
+
+
+def test_a_track_that_is_seen_is_not_taken_over():
+    story = [*[detections([at(50)])] * 5, detections([at(50), at(82)])]
+    assert run(Tracker(full()), story)[-1] == [1, 2]
+
+
+def test_a_new_track_waits_for_its_id_where_another_is_missing():
+    # 70 px are 3.5 sides: too far to go on with it (1.5 + 0.5), near enough (4) to wait. 90 px are not.
+    def story(x: float) -> list[Instances]:
+        return [*[detections([at(50)])] * 5, detections([at(x)]), detections([at(x)])]
+
+    settings = full(confirm_s=0.1, confirm_score=0.9, refind_s=0.0)
+    assert run(Tracker(settings), story(120))[-2:] == [[0], [2]]
+    assert run(Tracker(settings), story(140))[-2:] == [[2], [2]]
+
+
+def test_tracks_begin_from_min_score_and_go_on_from_high_score():
+    # The weak one lies nearer. Equals compete; a low one only takes what the others leave.
+    story = [detections([at(50)]), detections([at(50), at(58), at(200)], scores=[0.5, 0.95, 0.5])]
+    assert run(Tracker(full(min_score=0.9, high_score=0.4)), story)[-1] == [1, 2, 0]
+    assert run(Tracker(full(min_score=0.9, high_score=0.6)), story)[-1] == [0, 1, 0]
+    assert run(Tracker(full(min_score=0.3, high_score=0.6)), story)[-1] == [1, 2, 3]  # never above min_score
 
 
 def test_embeddings_of_length_one_say_nothing():

@@ -8,6 +8,7 @@ import numpy as np
 from wsperception.geometry import clip_boxes
 from wsperception.tracking import motion as kalman
 from wsperception.tracking import terms
+from wsperception.tracking.adoption import beside, closeness, missing
 from wsperception.tracking.assignment import assign
 from wsperception.tracking.common_motion import common_shift, shared_velocity
 from wsperception.tracking.full_tracks import FullTracks, joined
@@ -21,6 +22,8 @@ NO_LABELS = np.zeros((0, 0), np.uint16)
 """Stands for a label map where there is none."""
 SETTLED_S = 0.25
 """A track knows its speed when it has been seen for this long."""
+SCORE_MEMORY = 0.6
+"""Share of a track's score that the next one leaves."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,7 +72,7 @@ def follow(
     if len(new):
         partner[new] = len(tracks) + np.arange(len(new))
         tracks = joined(tracks, _born(found, new, stamp_ns, full, _shared_velocity(tracks, full)))
-    tracks = _confirmed(tracks, partner, found.scores, full, counter, settings.max_id)
+    tracks = _confirmed(tracks, partner, found, full, counter, settings.max_id)
     ids = np.zeros(len(instances), np.int32)
     ids[found.order] = np.where(partner >= 0, np.append(tracks.ids, 0)[partner], 0)
     return tracks, ids
@@ -94,7 +97,7 @@ def _turned(tracks: FullTracks, found: Found, seconds: float, settings: TrackerS
     """The tracks, moved by what all of them have moved beyond their prediction."""
     full = settings.full
     recent = np.flatnonzero((tracks.stamp_ns - tracks.last_ns) / 1e9 <= full.low_lost_s)
-    strong = found.scores >= settings.min_score
+    strong = found.scores >= settings.high_score
     shift = common_shift(
         kalman.corners(tracks.motion.position[recent]),
         tracks.class_ids[recent],
@@ -136,7 +139,7 @@ def _associate(
     if len(tracks) == 0 or len(partner) == 0:
         return partner
     unseen_s = (stamp_ns - tracks.last_ns) / 1e9
-    strong = found.scores >= settings.min_score
+    strong = found.scores >= settings.high_score
     weak = (found.scores >= full.low_score) & ~strong
     sim = similarity(tracks, found, seconds, full)
     _match(sim, unseen_s <= full.lost_s, strong, full.min_similarity, partner)
@@ -145,6 +148,7 @@ def _associate(
     if tracks.gallery.informative and full.refind_s > 0:
         free = _free(tracks, partner) & (tracks.ids > 0) & (unseen_s <= full.refind_s)
         _find_again(tracks, np.flatnonzero(free), found, np.flatnonzero(strong & (partner < 0)), full, partner)
+    _adopt(tracks, found, partner, settings)
     return partner
 
 
@@ -206,6 +210,24 @@ def _find_again(
     partner[columns[best[sure]]] = lines[sure]
 
 
+def _adopt(tracks: FullTracks, found: Found, partner: np.ndarray, settings: TrackerSettings) -> None:
+    """Writes pairs of absent tracks and detections near them that would begin a track into `partner`."""
+    full = settings.full
+    columns = _births(found, partner, settings)
+    lines = missing(tracks, _free(tracks, partner), full.adopt_s)
+    if not (len(lines) and len(columns)):
+        return
+    reach = full.adopt_reach + full.adopt_speed * (tracks.stamp_ns - tracks.last_ns[lines]) / 1e9
+    boxes, class_ids, scores = found.boxes[columns], found.class_ids[columns], found.scores[columns]
+    close = closeness(tracks.select(lines), boxes, class_ids, scores, found.image_size, reach)
+    if full.appearance_weight > 0 and tracks.gallery.informative:
+        pairs = np.nonzero(close)
+        alike = terms.likeness(tracks.gallery.embeddings, found.embeddings, lines[pairs[0]], columns[pairs[1]])
+        close[pairs] -= np.float32(full.appearance_weight) * (1.0 - alike)
+    chosen, partners = assign(close, 0.0)
+    partner[columns[partners]] = lines[chosen]
+
+
 def _seen(
     tracks: FullTracks, seen: np.ndarray, found: Found, rows: np.ndarray, stamp_ns: int, full: FullSettings
 ) -> FullTracks:
@@ -221,15 +243,16 @@ def _seen(
     position[seen], velocity[seen], spread[:, seen] = part.position, part.velocity, part.spread
     shapes[seen] = found.shapes[rows]
     last_ns[seen] = stamp_ns
+    scores = tracks.scores.copy()
+    scores[seen] = SCORE_MEMORY * scores[seen] + (1.0 - SCORE_MEMORY) * found.scores[rows]
     gallery = tracks.gallery.with_seen(seen, found.embeddings[rows], stamp_ns, full.gallery_spacing_s)
-    return dataclasses.replace(
-        tracks, motion=Motion(position, velocity, spread), shapes=shapes, last_ns=last_ns, gallery=gallery
-    )
+    motion = Motion(position, velocity, spread)
+    return dataclasses.replace(tracks, motion=motion, shapes=shapes, last_ns=last_ns, scores=scores, gallery=gallery)
 
 
 def _births(found: Found, partner: np.ndarray, settings: TrackerSettings) -> np.ndarray:
     """Detections that begin a track."""
-    return np.flatnonzero((partner < 0) & (found.scores >= max(settings.min_score, settings.full.birth_score)))
+    return np.flatnonzero((partner < 0) & (found.scores >= settings.min_score))
 
 
 def _born(found: Found, new: np.ndarray, stamp_ns: int, full: FullSettings, velocity: np.ndarray) -> FullTracks:
@@ -240,6 +263,7 @@ def _born(found: Found, new: np.ndarray, stamp_ns: int, full: FullSettings, velo
         kalman.started(kalman.centred(found.boxes[new]), velocity, full.measurement_noise, full.initial_speed),
         stamps,
         stamps,
+        found.scores[new],
         found.shapes[new],
         Gallery.of(found.embeddings[new], stamp_ns, full.gallery_size),
         stamp_ns,
@@ -253,7 +277,7 @@ def _shared_velocity(tracks: FullTracks, full: FullSettings) -> np.ndarray:
 
 
 def _confirmed(
-    tracks: FullTracks, partner: np.ndarray, scores: np.ndarray, full: FullSettings, counter: IdCounter, max_id: int
+    tracks: FullTracks, partner: np.ndarray, found: Found, full: FullSettings, counter: IdCounter, max_id: int
 ) -> FullTracks:
     """The tracks, with ids for those that have now been seen for long enough or clearly enough."""
     rows = np.flatnonzero(partner >= 0)
@@ -262,8 +286,14 @@ def _confirmed(
         return tracks
     lines = partner[tentative]
     age_s = (tracks.last_ns[lines] - tracks.first_ns[lines]) / 1e9
+    clear = found.scores[tentative] >= full.confirm_score
+    absent = missing(tracks, tracks.ids > 0, full.adopt_s)
+    if len(absent):
+        # It may be the one that is missing: two sightings tell, and the other may be back by then.
+        doubtful = beside(tracks.select(absent), found.boxes[tentative], found.class_ids[tentative])
+        clear &= ~(doubtful & (age_s == 0))
     # Stamps jitter: half a millisecond less is still the time asked for.
-    sure = (age_s >= full.confirm_s - 5e-4) | (scores[tentative] >= full.confirm_score)
+    sure = (age_s >= full.confirm_s - 5e-4) | clear
     ids = tracks.ids.copy()
     ids[lines[sure]] = counter.take(int(sure.sum()), ids, max_id)
     return dataclasses.replace(tracks, ids=ids)

@@ -20,6 +20,7 @@ class FullTracks:
     motion     where they are believed to be at `stamp_ns`
     first_ns   (T,) int64     stamp of the first detection
     last_ns    (T,) int64     stamp of the most recent one
+    scores     (T,) float32   how clearly it was seen of late: the score, smoothed
     shapes     (T, CELLS, CELLS) bool  the most recent silhouette
     gallery    embeddings
     stamp_ns   stamp of the frame that these tracks know
@@ -30,6 +31,7 @@ class FullTracks:
     motion: Motion
     first_ns: np.ndarray
     last_ns: np.ndarray
+    scores: np.ndarray
     shapes: np.ndarray
     gallery: Gallery
     stamp_ns: int
@@ -45,6 +47,7 @@ class FullTracks:
             self.motion.select(rows),
             self.first_ns[rows],
             self.last_ns[rows],
+            self.scores[rows],
             self.shapes[rows],
             self.gallery.select(rows),
             self.stamp_ns,
@@ -57,6 +60,7 @@ NO_FULL_TRACKS = FullTracks(
     NO_MOTION,
     np.zeros(0, np.int64),
     np.zeros(0, np.int64),
+    np.zeros(0, np.float32),
     np.zeros((0, CELLS, CELLS), bool),
     NO_GALLERY,
     0,
@@ -75,6 +79,7 @@ def joined(tracks: FullTracks, new: FullTracks) -> FullTracks:
         kalman.joined(tracks.motion, new.motion),
         np.concatenate([tracks.first_ns, new.first_ns]),
         np.concatenate([tracks.last_ns, new.last_ns]),
+        np.concatenate([tracks.scores, new.scores]),
         np.concatenate([tracks.shapes, new.shapes]),
         tracks.gallery.joined(new.gallery),
         new.stamp_ns,

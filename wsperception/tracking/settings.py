@@ -12,17 +12,21 @@ class FullSettings:
     The defaults were chosen on degraded ground truth of KITTI MOTS at 10 Hz, see benchmarks/tracking.
     """
 
+    high_score: float = setting(
+        0.3, "Detections from this score are matched first; they begin a track only from the tracker's min_score",
+        low=0.0, high=1.0,
+    )  # fmt: skip
     low_score: float = setting(
-        0.1, "Detections from this score up to the tracker's min_score may go on with a track, never begin one",
+        0.1, "Detections from this score up to high_score may go on with what they leave, never begin a track",
         low=0.01, high=1.0,
     )  # fmt: skip
-    birth_score: float = setting(0.6, "Lowest score of a detection that begins a track", low=0.0, high=1.0)
     confirm_s: float = setting(
         0.1, "A track gets its id when it has been seen for this long; 0: at once", unit="s", low=0.0, high=10.0
     )
     confirm_score: float = setting(
-        0.95, "A track gets its id at once when it is seen with this score or more", low=0.0, high=1.0
-    )
+        0.95, "A track gets its id at once when it is seen with this score or more and none is missing nearby",
+        low=0.0, high=1.0,
+    )  # fmt: skip
     tentative_s: float = setting(
         0.25, "A track without an id ends when it is not seen for longer than this", unit="s", low=0.0, high=10.0
     )
@@ -37,6 +41,16 @@ class FullSettings:
         0.9, "Low-score detections go on with tracks that were seen in the last so many seconds",
         unit="s", low=0.0, high=60.0,
     )  # fmt: skip
+    adopt_s: float = setting(
+        0.35, "Before a track begins, one nearby that was not seen for up to this long is gone on with; 0: never",
+        unit="s", low=0.0, high=60.0,
+    )  # fmt: skip
+    adopt_reach: float = setting(
+        1.5, "Nearby is this far, in sides of the box that is missing (the root of its area)", low=0.0, high=100.0
+    )
+    adopt_speed: float = setting(
+        5.0, "and so many sides more per second that it was not seen", unit="1/s", low=0.0, high=1000.0
+    )
     mask_weight: float = setting(
         0.0, "Weight of the overlap of masks, that of boxes is 1; 0: not computed", low=0.0, high=100.0
     )
@@ -111,7 +125,10 @@ class CameraMotionSettings:
 class TrackerSettings:
     """Defaults are those of WSMOTS, Table 1; `min_similarity` and `max_id` are ours."""
 
-    min_score: float = setting(0.9, "Detections with a lower score are not tracked", low=0.0, high=1.0)
+    min_score: float = setting(
+        0.9, "Detections with a lower score are not tracked; under the full association they begin no track",
+        low=0.0, high=1.0,
+    )  # fmt: skip
     window: int = setting(
         10, "A track ends when it was not seen for more frames than this", unit="frames", low=1, high=10_000
     )
@@ -121,7 +138,7 @@ class TrackerSettings:
     max_id: int = setting(65535, "After this id counting starts again at 1, skipping living tracks", low=1, high=65535)
     association: str = setting(
         "paper",
-        "paper (WSMOTS Eq. 3 and 4) or full (motion, low scores, gaps; its values were chosen with min_score 0.3)",
+        "paper (WSMOTS Eq. 3 and 4) or full (motion, low scores, gaps)",
         choices=("paper", "full"),
     )
     full: FullSettings = field(default_factory=FullSettings)
@@ -129,6 +146,11 @@ class TrackerSettings:
 
     def __post_init__(self) -> None:
         check(self)
+
+    @property
+    def high_score(self) -> float:
+        """Under the full association: detections from this score on are matched first."""
+        return min(self.min_score, self.full.high_score)
 
     @property
     def lowest_score(self) -> float:
