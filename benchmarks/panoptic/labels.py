@@ -1,0 +1,108 @@
+"""Panoptic labels of one Cityscapes image: seconds from boxes and tags, and agreement with those of LAT's authors.
+
+python benchmarks/panoptic/labels.py --ids NAME_gtFine_instanceIds.png --image NAME_leftImg8bit.png [--peer LABELS.png]
+
+Run from the repository root. The classifier of tags has random weights: it is timed, its cues are not judged.
+"""
+
+import argparse
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+
+from wsperception.data.cityscapes import LABEL_SPACE, read_instance_ids
+from wsperception.errors import InputError
+from wsperception.geometry import box_areas, tight_boxes
+from wsperception.learn.panoptic_cleaning import BACKGROUND, IGNORE, fixed_crops
+from wsperception.learn.panoptic_labels import CueSettings, PseudoPanoptic, agreed_labels, first_labels
+from wsperception.learn.pseudo import PseudoSettings
+from wsperception.learn.tag_cues import tag_cues
+from wsperception.nets.semantic_net import SemanticSettings, TagNet
+
+BOXES = 20
+THINGS = np.flatnonzero(LABEL_SPACE.is_thing)
+
+
+def read_image(path: Path) -> np.ndarray:
+    """(H, W, 3) uint8 RGB."""
+    image = cv2.imread(str(path), cv2.IMREAD_COLOR_RGB)
+    if image is None:
+        raise InputError(f"{path}: expected an image that OpenCV reads")
+    return image
+
+
+def scores(labels: np.ndarray, truth: np.ndarray) -> str:
+    """How much of the things of a label map is right, how many are found, and what is left open."""
+    said, true = np.isin(labels, THINGS), np.isin(truth, THINGS)
+    known = truth != IGNORE
+    right = (said & (labels == truth)).sum()
+    open_ = (labels == IGNORE).sum()
+    return (
+        f"{100 * right / max((said & known).sum(), 1):.1f} % of {said.sum()} px right, "
+        f"{100 * right / true.sum():.1f} % of the true things' pixels found, {open_} px ignored"
+    )
+
+
+def compare(ours: np.ndarray, peer: np.ndarray) -> None:
+    """IoU of the things of two label maps, over the pixels that neither ignores and over all."""
+    both = (ours != IGNORE) & (peer != IGNORE)
+    for class_id in THINGS.tolist():
+        a, b = ours == class_id, peer == class_id
+        if a.any() or b.any():
+            inner = (a & b & both).sum() / max(((a | b) & both).sum(), 1)
+            name, iou = LABEL_SPACE.names[class_id], (a & b).sum() / (a | b).sum()
+            print(f"{name}: ours {a.sum()} px, theirs {b.sum()} px, IoU {iou:.3f}, where both are sure {inner:.3f}")
+
+
+def decoded(path: Path) -> np.ndarray:
+    """Class ids of a label image in the colours of VOC's palette: (224, 224, 192) is ignored, black is background."""
+    image = read_image(path).astype(np.int64)
+    bits = np.zeros(image.shape[:2], np.int64)
+    for channel in range(3):  # bit 7 of red, green, blue are bits 0, 1, 2 of the id, bit 6 are bits 3, 4, 5, ...
+        for level in range(8):
+            bits |= ((image[..., channel] >> (7 - level)) & 1) << (3 * level + channel)
+    return np.where(bits == 0, BACKGROUND, bits).astype(np.uint8)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--ids", type=Path, required=True)
+    parser.add_argument("--image", type=Path, required=True)
+    parser.add_argument("--peer", type=Path)
+    parser.add_argument("--threads", type=int, default=2)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    image = read_image(options.image)
+    annotated = read_instance_ids(options.ids, "image")
+    truth = annotated.semantic()
+    rows = np.flatnonzero(np.isin(annotated.class_ids, THINGS) & ~annotated.is_crowd)
+    boxes, classes = tight_boxes(annotated.ids, len(annotated.class_ids))[rows], annotated.class_ids[rows]
+    kept = np.argsort(-box_areas(boxes))[:BOXES]
+    crops = fixed_crops(truth.shape, (400, 500))
+    tags = np.array([np.isin(np.arange(len(LABEL_SPACE)), truth[y0:y1, x0:x1]) for x0, y0, x1, y1 in crops])
+    torch.manual_seed(0)
+    net = TagNet(SemanticSettings(), len(LABEL_SPACE)).eval()
+    start = time.perf_counter()
+    agreed = agreed_labels(image, boxes[kept], classes[kept], PseudoSettings())
+    boxed = time.perf_counter()
+    cues = tag_cues(net, image, tags, CueSettings())
+    first: PseudoPanoptic = first_labels(agreed, cues, LABEL_SPACE.is_thing)
+    end = time.perf_counter()
+    print(
+        f"{image.shape[0]} x {image.shape[1]}, {len(kept)} of {len(rows)} boxes, {len(crops)} crops, "
+        f"{options.threads} threads: "
+        f"boxes {boxed - start:.1f} s, tags {end - boxed:.1f} s, together {end - start:.1f} s (aim 15 s); "
+        f"{100 * (first.labels == IGNORE).mean():.0f} % ignored"
+    )
+    print(f"ours, from {len(kept)} boxes: {scores(agreed.labels, truth)}")
+    if options.peer:
+        peer = decoded(options.peer)
+        print(f"theirs: {scores(peer, truth)}")
+        compare(agreed.labels, peer)
+
+
+if __name__ == "__main__":
+    main()
