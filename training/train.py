@@ -35,6 +35,7 @@ from wsperception.learn.methods import METHODS, supervisions
 from wsperception.learn.pseudo_cache import with_pseudo_masks
 from wsperception.learn.segment_store import SegmentStore
 from wsperception.nets.community_net import CommunityNet
+from wsperception.nets.jtsm_net import JtsmNet
 from wsperception.nets.perception_net import PerceptionNet
 from wsperception.nets.weights import load_imagenet
 from wsperception.nets.wise_net import WiseNet
@@ -186,7 +187,7 @@ def _start_weights(training: Training, recipe: Recipe, processes: Processes, opt
     if options.init is not None:
         _load_weights(training.net, options.init)
     elif options.imagenet is not None:
-        if not isinstance(training.net, PerceptionNet | WiseNet | CommunityNet):
+        if not isinstance(training.net, PerceptionNet | WiseNet | CommunityNet | JtsmNet):
             raise InputError(f"--imagenet: the network of {recipe.name} takes no ImageNet weights")
         # All that is asked of the network is its backbone's body, and which one that is.
         net = cast(PerceptionNet, training.net)

@@ -9,9 +9,9 @@ and ids) and "full" (masks). A kind of label that is new to training gets a fiel
 
 from types import ModuleType
 
-from wsperception.learn.methods import community, wise, wsmots
+from wsperception.learn.methods import community, jtsm, wise, wsmots
 
-METHODS: dict[str, ModuleType] = {"wsmots": wsmots, "wise": wise, "community": community}
+METHODS: dict[str, ModuleType] = {"wsmots": wsmots, "wise": wise, "community": community, "jtsm": jtsm}
 
 
 def supervisions(method: str) -> tuple[str, ...]:
