@@ -1,9 +1,20 @@
+from dataclasses import replace
+
 import pytest
 
 torch = pytest.importorskip("torch")
+from torch import nn  # noqa: E402
+from torch.nn import functional  # noqa: E402
 
 from wsperception.errors import InputError  # noqa: E402
-from wsperception.nets.heads import BoxHead, TrackingHead, mask_boxes, pooled_by_mask  # noqa: E402
+from wsperception.nets.heads import (  # noqa: E402
+    BoxHead,
+    SemanticHead,
+    TrackingHead,
+    mask_boxes,
+    pooled_by_mask,
+)
+from wsperception.nets.perception_net import PerceptionNet  # noqa: E402
 from wsperception.nets.settings import NetSettings  # noqa: E402
 
 SMALL = {"backbone": "tiny", "fpn_channels": 8, "box_features": 16, "mask_channels": 8, "track_features": 12}
@@ -80,3 +91,59 @@ def test_the_box_branch_does_not_mix_rois():
     (gradient,) = torch.autograd.grad(logits[1, 2], activations)
     assert gradient[1].abs().sum() > 0
     assert gradient[[0, 2]].abs().sum() == 0
+
+
+# ---- the semantic branch
+
+
+def semantic_settings(**changes: int) -> NetSettings:
+    return NetSettings(fpn_channels=8, semantic_channels=8, stuff_classes=2, **changes)
+
+
+def levels(height: int, width: int, count: int = 4) -> list[torch.Tensor]:
+    """Random features (2, 8, ...) at strides 4, 8, 16, ... of an input."""
+    generator = torch.Generator().manual_seed(2)
+    return [torch.randn(2, 8, height // 4 >> step, width // 4 >> step, generator=generator) for step in range(count)]
+
+
+def test_semantic_branch_is_panoptic_fpns():
+    # As the paper draws it: every level to stride 4, their sum, one 1x1 convolution. Ours adds the bias twice.
+    torch.manual_seed(0)
+    head = SemanticHead(semantic_settings()).eval()
+    nn.init.normal_(head.logits.weight)
+    nn.init.normal_(head.logits.bias)
+    pyramid = levels(64, 96)
+    total = torch.zeros(2, 8, 16, 24)
+    for number, level in enumerate(pyramid):
+        for conv in head.levels[number]:
+            level = functional.relu(conv(level))
+            if number:
+                level = functional.interpolate(level, scale_factor=2, mode="bilinear", align_corners=False)
+        total = total + level
+    assert [len(stages) for stages in head.levels] == [1, 1, 2, 3]
+    expected = functional.conv2d(total, head.logits.weight, 2 * head.logits.bias)
+    logits = head(pyramid)
+    assert logits.shape == (2, 3, 16, 24)  # "a thing" and two stuff classes at stride 4
+    assert torch.allclose(logits, expected, atol=1e-4)
+    assert (head(levels(64, 96, 5)) == logits).all()  # a pooled fifth level is not read
+
+
+def test_an_untrained_semantic_branch_prefers_no_class():
+    torch.manual_seed(0)
+    probabilities = SemanticHead(semantic_settings())(levels(64, 64)).softmax(dim=1)
+    assert (probabilities - 1 / 3).abs().max() < 0.1
+
+
+def test_the_other_branches_know_things_only():
+    torch.manual_seed(0)
+    net = PerceptionNet(replace(semantic_settings(), backbone="tiny", box_features=8, mask_channels=8), 5)
+    assert net.class_count == 3
+    assert net.box.cls_score.out_features == 4
+    assert net.mask.logits.out_channels == 3
+    assert net.semantic is not None
+    assert net.semantic.logits.out_channels == 3
+    plain = PerceptionNet(NetSettings(fpn_channels=8, backbone="tiny", box_features=8, mask_channels=8), 5)
+    assert plain.semantic is None
+    assert plain.class_count == 5
+    with pytest.raises(InputError, match="stuff_classes: expected fewer than the 2 classes, got 2"):
+        PerceptionNet(semantic_settings(), 2)

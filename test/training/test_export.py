@@ -56,12 +56,17 @@ def run(tmp_path: Path) -> Path:
 
 
 def test_a_run_becomes_a_bundle(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture):
-    assert export.main(["--run", str(run), "--out", str(tmp_path / "models" / "small"), "--score", "0.3"]) == 0
+    assert (
+        export.main(
+            ["--run", str(run), "--out", str(tmp_path / "models" / "small"), "--score", "0.3", "--certainty", "0.6"]
+        )
+        == 0
+    )
     assert "0 not" in capsys.readouterr().out
     bundle = read_bundle(tmp_path / "models" / "small")
     assert (bundle.name, bundle.method, bundle.supervision) == ("small", "wsmots", "full")
     assert (bundle.input_size, bundle.max_detections, bundle.embedding_length) == ((64, 96), 10, 8)
-    assert bundle.thresholds == Thresholds(score=0.3)
+    assert bundle.thresholds == Thresholds(score=0.3, certainty=0.6)
     assert bundle.training.command == "train.py --seed 1"
     frame = Frame(np.zeros((50, 80, 3), np.uint8), 0, "camera", 0)
     assert Pipeline(open_backend(bundle), bundle)(frame).segments.ids.shape == (50, 80)
@@ -109,4 +114,11 @@ def test_coco_weights_become_a_bundle(tmp_path: Path):
 def test_figures_name_every_difference():
     text = export._figures(Parity(12, 3, 0.5, 0.25, 0.125, 0.0625))
     assert "12 detections matched, 3 not" in text
-    assert "box 0.5 px, score 0.25, mask 0.12, embedding 0.062" in text
+    assert text.endswith("box 0.5 px, score 0.25, mask 0.12, embedding 0.062")
+    panoptic = export._figures(Parity(12, 3, 0.5, 0.25, 0.125, 0.0625, 0.03125))
+    assert panoptic == f"{text}, semantic probability 0.031"
+
+
+def test_a_semantic_branch_that_differs_is_no_parity():
+    assert Parity(20, 0, 0.0, 0.0, 0.0, 0.0, 0.01).within()
+    assert not Parity(20, 0, 0.0, 0.0, 0.0, 0.0, 0.011).within()
