@@ -19,7 +19,6 @@ from benchmarks.tags import community
 from benchmarks.tags.community import ROWS, Sample, Schedule
 from benchmarks.tags.report import read_results, table
 from benchmarks.tags.scenes import draw_scenes
-from training.checkpoint import load_tensors, save_tensors
 
 TRAIN_SEED, VAL_SEED = 500, 501
 """Of the scenes."""
@@ -50,9 +49,10 @@ def main(arguments: list[str] | None = None) -> int:
 def _measure(out: Path, row: str, seed: int, schedule: Schedule, train: list[Sample], val: list[Sample]) -> None:
     warm = out / f"warm-{seed}.pt"
     if not warm.exists():
-        save_tensors(warm, community.warm_backbone(train, schedule, seed))
+        torch.save(community.warm_backbone(train, schedule, seed), warm.with_suffix(".partial"))
+        os.replace(warm.with_suffix(".partial"), warm)
     started = time.process_time()
-    method, history = community.train_row(ROWS[row], load_tensors(warm), train, schedule, seed)
+    method, history = community.train_row(ROWS[row], torch.load(warm, weights_only=True), train, schedule, seed)
     values = community.score_row(method, train, val).mapping() | {"cpu_seconds": time.process_time() - started}
     _write(_result(out, row, seed), json.dumps({"scores": values, "history": history[:: max(1, len(history) // 20)]}))
     print(f"{row}, seed {seed}: {', '.join(f'{name} {value:.1f}' for name, value in values.items())}", flush=True)
