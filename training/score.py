@@ -19,6 +19,7 @@ if __name__ == "__main__":  # run as a file: the repository, not this folder, is
 
 import numpy as np
 import torch
+from torch import nn
 from tqdm import tqdm
 
 from training.checkpoint import load_tensors
@@ -88,23 +89,29 @@ def score_run(run: Path, roots: tuple[Path, ...], split: str, kinds: list[str], 
 
 def masks_of_run(run: Path) -> tuple[dict[str, Callable[[ClipFrame], FoundMasks]], ClipSettings]:
     """Kind of masks -> how they are found in an image; and the data settings of the run."""
-    path = run / "recipe.json"
-    recipe = read_record(path)["recipe"]
-    data = from_mapping(ClipSettings, recipe["data"], str(path))
-    settings = from_mapping(METHODS[recipe["name"]].Settings, recipe["method"], str(path))
-    net = METHODS[recipe["name"]].build(settings, len(data.labels), recipe["training"]["supervision"]).net.eval()
-    try:
-        net.load_state_dict(load_tensors(run / "weights.pt"))
-    except RuntimeError as error:
-        raise InputError(
-            f"{run / 'weights.pt'}: do not fit the network: {' '.join(str(error).split())[:200]}"
-        ) from None
+    net, settings, data = load_run(run)
     if isinstance(net, WiseNet):
         found = _WiseMasks(net, settings)
         return {kind: partial(found, kind) for kind in KINDS}, data
     if isinstance(net, PerceptionNet):
         return {DETECTIONS: partial(_detected, net, settings.detect)}, data
-    raise InputError(f"{path}: expected a run of wise or wsmots, got {recipe['name']}")
+    raise InputError(f"{run}: expected a run of wise or wsmots")
+
+
+def load_run(run: Path) -> tuple[nn.Module, Any, ClipSettings]:
+    """The trained network of a run, its method's settings and those of its data; InputError where it is broken."""
+    path = run / "recipe.json"
+    recipe = read_record(path)["recipe"]
+    method = METHODS[recipe["name"]]
+    data = from_mapping(ClipSettings, recipe["data"], str(path))
+    settings = from_mapping(method.Settings, recipe["method"], str(path))
+    net: nn.Module = method.build(settings, len(data.labels), recipe["training"]["supervision"]).net.eval()
+    try:
+        net.load_state_dict(load_tensors(run / "weights.pt"))
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(f"{run / 'weights.pt'}: do not fit the network: {reason}") from None
+    return net, settings, data
 
 
 class _WiseMasks:

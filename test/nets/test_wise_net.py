@@ -1,7 +1,14 @@
+from pathlib import Path
+from typing import cast
+
 import pytest
 
 torch = pytest.importorskip("torch")
 
+from torchvision.models import resnet18  # noqa: E402
+
+from wsperception.nets.perception_net import PerceptionNet  # noqa: E402
+from wsperception.nets.weights import load_imagenet  # noqa: E402
 from wsperception.nets.wise_net import Fcn, WiseNet, WiseNetSettings, sampled, upsampled  # noqa: E402
 
 
@@ -55,3 +62,12 @@ def test_the_two_paths_share_the_body_only():
     net(images)[0].sum().backward()
     assert all(parameter.grad is None for parameter in net.embedding.parameters())
     assert all(parameter.grad is not None for parameter in net.location.parameters())
+
+
+def test_it_starts_from_a_classifiers_weights(tmp_path: Path):
+    torch.manual_seed(3)
+    classifier = resnet18(weights=None)
+    torch.save(classifier.state_dict(), tmp_path / "resnet18.pth")
+    net = WiseNet(WiseNetSettings(backbone="resnet18", embedding_length=4), 1)
+    load_imagenet(cast(PerceptionNet, net), tmp_path / "resnet18.pth")
+    assert torch.equal(net.backbone.body.layer4[1].conv2.weight, classifier.layer4[1].conv2.weight)

@@ -11,9 +11,10 @@ import pytest
 pytest.importorskip("torch")
 pytest.importorskip("pycocotools")
 
-from training import score, train
+from training import pseudo_labels, score, train
 from training.run_log import read_log
 from wsperception.data.label_file import FrameLabels, LabelFile, PointLabel, write_label_file
+from wsperception.data.labelled_frames import read_labelled_frames
 from wsperception.errors import InputError
 from wsperception.types import LabelSpace
 
@@ -58,6 +59,17 @@ def test_points_are_learnt_and_masks_are_scored(kitti_root: Path, tmp_path: Path
     # Five frames; the car has 50 x 26 pixels, the pedestrian 16 x 40 and is below 700.
     assert (scores["images"], scores["objects"]) == (5, 5)
     assert set(scores["kinds"]) == {"wise", "unrefined", "blobs", "best", "oracle", "true-mask", "true-points"}
+    # The masks of the points train the deployable network, and are what the run sees.
+    made = ["--run", str(tmp_path / "run"), "--data", str(kitti_root), "--out", str(tmp_path / "masks")]
+    assert pseudo_labels.main(made) == 0
+    frames = read_labelled_frames((tmp_path / "masks",), "all", LabelSpace(("car", "pedestrian"), (True, True)), "full")
+    assert len(frames) == 10
+    assert len({frame.sequence for frame in frames}) == 10
+    assert (
+        0 < sum(len(frame.boxes) for frame in frames) <= 20
+    )  # after two steps, masks may lie under others or be empty
+    assert all(frame.masks is None or frame.masks.size == (64, 160) for frame in frames)
+    assert pseudo_labels.main(made) == 2  # it is there
     # True points with any masks cover the objects at least as well as nothing; masks of the true ones are exact.
     assert 0 < scores["kinds"]["true-points"]["MUCov"] <= 100
 
