@@ -187,6 +187,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--visible", type=float, default=0.4, help="part of a mask that better objects must leave (Panoptic FPN: 0.5)"
     )
+    parser.add_argument("--certainty", type=float, default=0.0, help="mean probability that a mask's pixels must have")
     return parser.parse_args(arguments)
 
 
