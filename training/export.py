@@ -65,6 +65,8 @@ def export_run(run: Path, out: Path, images: Path | None, thresholds: Thresholds
     method = from_mapping(METHODS[recipe["name"]].Settings, recipe["method"], str(run / "recipe.json"))
     input_size = tuple(recipe["data"]["input_size"])
     net = METHODS[recipe["name"]].build(method, len(labels)).net.eval()
+    if not isinstance(net, PerceptionNet):
+        raise InputError(f"{run}: the network of {recipe['name']} is not deployed; expected a run of wsmots")
     _load(net, run / "weights.pt")
     bundle = ModelBundle(
         name=out.name,

@@ -11,7 +11,7 @@ import pytest
 pytest.importorskip("torch")
 pytest.importorskip("pycocotools")
 
-from training import pseudo_labels, score, train
+from training import export, pseudo_labels, score, train
 from training.run_log import read_log
 from wsperception.data.label_file import FrameLabels, LabelFile, PointLabel, write_label_file
 from wsperception.data.labelled_frames import read_labelled_frames
@@ -42,7 +42,9 @@ def curve(out: Path) -> list[dict[str, float]]:
 
 
 @pytest.mark.timeout(300)
-def test_points_are_learnt_and_masks_are_scored(kitti_root: Path, tmp_path: Path) -> None:
+def test_points_are_learnt_and_masks_are_scored(
+    kitti_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert train.main(arguments(kitti_root, tmp_path / "run")) == 0
     log = curve(tmp_path / "run")
     assert log[0].keys() >= {f"loss.{name}" for name in ("image", "point", "split", "false_positive", "pair")}
@@ -70,6 +72,9 @@ def test_points_are_learnt_and_masks_are_scored(kitti_root: Path, tmp_path: Path
     )  # after two steps, masks may lie under others or be empty
     assert all(frame.masks is None or frame.masks.size == (64, 160) for frame in frames)
     assert pseudo_labels.main(made) == 2  # it is there
+    # The network itself is not what a robot runs.
+    assert export.main(["--run", str(tmp_path / "run"), "--out", str(tmp_path / "bundle")]) == 2
+    assert "the network of wise is not deployed; expected a run of wsmots" in capsys.readouterr().err
     # True points with any masks cover the objects at least as well as nothing; masks of the true ones are exact.
     assert 0 < scores["kinds"]["true-points"]["MUCov"] <= 100
 
