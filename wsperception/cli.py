@@ -128,7 +128,7 @@ def _track(arguments: argparse.Namespace) -> int:
         print(f"wsperception: skipped: {len(summary.skipped) - _SHOWN_SKIPS} more", file=sys.stderr)
     rate = summary.frames / summary.seconds
     print(f"{summary.sequence}: {summary.frames} frames, {len(summary.skipped)} skipped, {rate:.1f} frames/s")
-    for file in (summary.text, summary.video, summary.timings):
+    for file in (summary.text, summary.video, summary.panoptic, summary.timings):
         if file is not None:
             print(f"  {file}")
     return OK

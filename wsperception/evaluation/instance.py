@@ -13,6 +13,7 @@ import numpy as np
 
 from wsperception import rle
 from wsperception.errors import InputError
+from wsperception.evaluation.average_precision import ScoredOverlaps, average_precision
 
 THRESHOLDS = (0.25, 0.5, 0.75)
 """IoU of AP25, AP50 and AP75, the columns of WISE's and other weakly supervised tables."""
@@ -128,11 +129,20 @@ def voc_scores(
     second to an object is a false positive; who meets an ignored one is left out. The area lies under the precision
     made monotone. Equal scores keep their order.
     """
-    found = [_Overlaps(mask_overlaps(image.masks, image.true_masks), image) for image in images]
+    found = [
+        ScoredOverlaps(
+            mask_overlaps(image.masks, image.true_masks),
+            image.scores,
+            image.class_ids,
+            image.true_classes,
+            image.ignored,
+        )
+        for image in images
+    ]
     by_class = np.full((len(thresholds), class_count), np.nan)
     for row, threshold in enumerate(thresholds):
         for class_id in range(class_count):
-            by_class[row, class_id] = _class_precision(found, class_id, threshold)
+            by_class[row, class_id] = average_precision(found, class_id, threshold)
     return InstanceScores("VOC", np.array(thresholds, np.float64), by_class)
 
 
@@ -174,47 +184,6 @@ def coverage_scores(images: Iterable[ImageInstances], class_count: int) -> Cover
         return CoverageScores(np.nan, np.nan, np.nan)
     abo = np.mean([np.mean(values) for values in best_of_class if values])
     return CoverageScores(float(np.mean(means)), float(np.mean(weighted)), float(abo))
-
-
-class _Overlaps:
-    """What remains of an image for average precision."""
-
-    def __init__(self, overlaps: np.ndarray, image: ImageInstances) -> None:
-        self.overlaps, self.scores, self.class_ids = overlaps, image.scores, image.class_ids
-        self.true_classes, self.ignored = image.true_classes, image.ignored
-
-
-def _class_precision(found: list[_Overlaps], class_id: int, threshold: float) -> float:
-    """NaN where there is no object of the class that counts."""
-    objects = sum(int(((image.true_classes == class_id) & ~image.ignored).sum()) for image in found)
-    if objects == 0:
-        return np.nan
-    scores = [image.scores[image.class_ids == class_id] for image in found]
-    places = np.concatenate([np.full(len(part), index) for index, part in enumerate(scores)] or [np.zeros(0, int)])
-    rows = np.concatenate([np.flatnonzero(image.class_ids == class_id) for image in found])
-    order = np.argsort(-np.concatenate(scores), kind="stable")
-    taken = [np.zeros(len(image.true_classes), bool) for image in found]
-    hits: list[bool] = []
-    for place, row in zip(places[order].tolist(), rows[order].tolist(), strict=True):
-        image = found[place]
-        overlaps = np.where(image.true_classes == class_id, image.overlaps[row], -1.0)
-        best = int(overlaps.argmax()) if len(overlaps) else -1
-        if best < 0 or overlaps[best] < threshold:
-            hits.append(False)
-        elif not image.ignored[best]:
-            hits.append(not taken[place][best])
-            taken[place][best] = True
-    return _area_under_envelope(np.array(hits, bool), objects)
-
-
-def _area_under_envelope(hits: np.ndarray, objects: int) -> float:
-    """Area under the monotone precision of predictions (K,) bool in the order of their scores."""
-    if len(hits) == 0:
-        return 0.0
-    true = np.cumsum(hits)
-    precision = true / np.arange(1, len(hits) + 1)
-    envelope = np.maximum.accumulate(precision[::-1])[::-1]
-    return float((envelope * hits).sum() / objects)  # recall rises by 1 / objects at every hit
 
 
 def _coco_sets(images: Iterable[ImageInstances], class_count: int) -> tuple[Any, Any]:
