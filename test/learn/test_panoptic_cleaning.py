@@ -131,6 +131,7 @@ def test_real_labels_pass_their_own_tags_and_boxes(shared_data) -> None:  # type
     name = "aachen_000000_000019_gtFine"
     truth = cv2.imread(str(folder / f"{name}_labelTrainIds.png"), cv2.IMREAD_UNCHANGED)
     numbers = cv2.imread(str(folder / f"{name}_instanceTrainIds.png"), cv2.IMREAD_UNCHANGED)
+    assert truth is not None and numbers is not None
     is_thing = np.arange(19) > 10
     boxes, classes = [], []
     for number in np.unique(numbers[numbers >= 1000]).tolist():
