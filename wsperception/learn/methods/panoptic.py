@@ -21,7 +21,7 @@ from wsperception.learn.instance_crf import (
 )
 from wsperception.learn.panoptic_cleaning import IGNORE
 from wsperception.learn.panoptic_labels import PseudoPanoptic
-from wsperception.learn.partial_labels import partial_cross_entropy
+from wsperception.learn.semantic import partial_cross_entropy
 from wsperception.nets.semantic_net import SemanticNet, SemanticSettings
 from wsperception.settings import check, setting
 from wsperception.types import LabelSpace, SegmentMap
