@@ -83,9 +83,10 @@ def main() -> int:
 def bundles(weights: Path | None, folder: Path) -> dict[str, ModelBundle]:
     """R50-FPN at 384 x 1248, made once, and models/tiny."""
     from benchmarks.deployment.torchvision_eager import bundle_of, random_weights
+    from wsperception.nets.weights import COCO_DETECT
 
     folder.mkdir(parents=True, exist_ok=True)
-    large = bundle_of(weights or random_weights(folder / "random_weights.pt"), folder)
+    large = bundle_of(weights or random_weights(folder, few=False), COCO_DETECT.detections, folder)
     return {"R50-FPN": large, "tiny": read_bundle("tiny")}
 
 

@@ -86,7 +86,7 @@ def test_numbers_are_those_of_the_masks_and_entries_those_of_coco(written):
     entries = json.loads((written / "panoptic" / "0001.json").read_text())["annotations"][2]
     colours = np.asarray(cv2.imread(str(written / "panoptic" / "0001" / entries["file_name"])))
     numbers = colours.astype(int) @ [65536, 256, 1]  # OpenCV: blue first
-    masks = cv2.imread(str(written / "instances" / "0001" / entries["file_name"]), cv2.IMREAD_UNCHANGED)
+    masks = np.asarray(cv2.imread(str(written / "instances" / "0001" / entries["file_name"]), cv2.IMREAD_UNCHANGED))
     things = (masks > 0) & (masks != IGNORE_ID)
     assert (numbers[things] == masks[things]).all()
     assert len(entries["segments_info"]) > 5

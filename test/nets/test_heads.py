@@ -121,6 +121,7 @@ def test_semantic_branch_is_panoptic_fpns():
                 level = functional.interpolate(level, scale_factor=2, mode="bilinear", align_corners=False)
         total = total + level
     assert [len(stages) for stages in head.levels] == [1, 1, 2, 3]
+    assert head.logits.bias is not None
     expected = functional.conv2d(total, head.logits.weight, 2 * head.logits.bias)
     logits = head(pyramid)
     assert logits.shape == (2, 3, 16, 24)  # "a thing" and two stuff classes at stride 4

@@ -31,6 +31,7 @@ def test_context_by_hand():
     context = PyramidContext(1, (1, 2))
     with torch.no_grad():
         for conv in context.reduce:
+            assert isinstance(conv, torch.nn.Conv2d) and conv.bias is not None
             conv.weight.fill_(2.0)
             conv.bias.zero_()
         context.join.weight.zero_()

@@ -104,7 +104,12 @@ def test_putting_does_not_wait_for_a_busy_worker(patient):
 
 def test_putting_does_not_wait_while_another_camera_is_awaited(patient):
     inbox = Inbox(("front", "left"))
-    worker = threading.Thread(target=lambda: (inbox.take(30.0, 30.0), inbox.begun()))
+
+    def work() -> None:
+        inbox.take(30.0, 30.0)
+        inbox.begun()
+
+    worker = threading.Thread(target=work)
     worker.start()
     wait_idle(inbox)
     start = time.monotonic()
