@@ -95,11 +95,11 @@ def agreed_labels(
     instances = np.zeros(image.shape[:2], np.int32)
     found = [box_mask(image, box, settings) for box in boxes]
     for mask in found:
-        part = labels[_region(mask.corner, mask.labels)]
+        part = labels[mask.region]
         part[mask.labels == VOID] = IGNORE
     claimed = np.zeros(image.shape[:2], bool)
     for row, (mask, class_id) in enumerate(zip(found, classes.tolist(), strict=True), start=1):
-        region = _region(mask.corner, mask.labels)
+        region = mask.region
         own, before = mask.labels == FOREGROUND, claimed[region]
         first, again = own & ~before, own & before
         same = labels[region] == class_id
@@ -173,8 +173,3 @@ def next_labels(
     labels = within_boxes(labels, given.boxes, given.classes, is_thing, settings.stuff_outside)
     labels = with_filled_boxes(labels, given.boxes, given.classes, is_thing, settings.filled_share)
     return PseudoPanoptic(labels, instances_in_boxes(labels, given.boxes, given.classes))
-
-
-def _region(corner: tuple[int, int], labels: np.ndarray) -> tuple[slice, slice]:
-    (x, y), (height, width) = corner, labels.shape
-    return slice(y, y + height), slice(x, x + width)

@@ -56,6 +56,12 @@ class BoxMask:
     corner: tuple[int, int]
     accepted: bool
 
+    @property
+    def region(self) -> tuple[slice, slice]:
+        """Rows and columns of the image that `labels` covers."""
+        (x, y), (height, width) = self.corner, self.labels.shape
+        return slice(y, y + height), slice(x, x + width)
+
 
 def frame_pseudo_masks(
     image: np.ndarray, boxes: np.ndarray, class_ids: np.ndarray, settings: PseudoSettings
@@ -75,14 +81,14 @@ def frame_pseudo_masks(
     void = np.zeros(size, bool)
     found = [box_mask(image, box, settings) for box in boxes]
     for mask in found:
-        region = _region(mask)
+        region = mask.region
         claims[region] += mask.labels == FOREGROUND
         void[region] |= mask.labels == VOID
     void = (void & (claims == 0)) | (claims > 1)
     objects = []
     for mask in found:
         whole = np.zeros(size, bool)
-        whole[_region(mask)] = (mask.labels == FOREGROUND) & (claims[_region(mask)] == 1)
+        whole[mask.region] = (mask.labels == FOREGROUND) & (claims[mask.region] == 1)
         objects.append(rle.encode(whole))
     assert len(class_ids) == len(objects)
     return FrameMasks(size, tuple(objects), (rle.encode(void),), drawn=False)
@@ -176,11 +182,6 @@ def _opinions(crop: np.ndarray, box: np.ndarray, settings: PseudoSettings) -> tu
 def _resized(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     resized: np.ndarray = cv2.resize(mask.astype(np.float32), size, interpolation=cv2.INTER_LINEAR) >= 0.5
     return resized
-
-
-def _region(mask: BoxMask) -> tuple[slice, slice]:
-    (x, y), (height, width) = mask.corner, mask.labels.shape
-    return slice(y, y + height), slice(x, x + width)
 
 
 def _seed(pixels: np.ndarray, state: np.ndarray, seed: int) -> int:
