@@ -27,7 +27,7 @@ class NoSettings:
 
 def recipe(batch: int, accumulate: int, frames: int = 2) -> Recipe:
     training = TrainingSettings(batch=batch, accumulate=accumulate)
-    return Recipe("none", training, ClipSettings(input_size=(32, 80), frames=frames), NoSettings())
+    return Recipe("wsmots", training, ClipSettings(input_size=(32, 80), frames=frames), NoSettings())
 
 
 @pytest.fixture
