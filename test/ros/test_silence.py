@@ -33,6 +33,13 @@ def test_the_topic_has_another_name(peer, node):
     peer.until(lambda: "remap one: image:=/rig/front/image_raw" in process.log, "the hint")
 
 
+def test_a_reason_that_changes_is_told_at_once(peer, node):
+    process = node()
+    peer.until(lambda: "nobody publishes it" in process.log, "a warning")
+    peer.publisher(Image, "/rig/front/image_raw", match=False)
+    peer.until(lambda: "remap one: image:=/rig/front/image_raw" in process.log, "the hint")
+
+
 def test_another_type(peer, node):
     peer.publisher(CompressedImage, "/image", match=False)
     process = node()

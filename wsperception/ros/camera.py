@@ -150,7 +150,8 @@ class Camera:
         told, told_s = self._silence
         if reason != told or now - told_s >= SILENCE_PERIOD_S:
             self._silence = (reason, now)
-            self.warn("silence", f"no image for {silent_s:.0f} s: {reason}")
+            # Not by `warn`: its period would hold back a new reason, such as a topic that is discovered a moment later.
+            self._node.get_logger().warning(f"{self.topic}: no image for {silent_s:.0f} s: {reason}")
         return reason
 
     def explain_silence(self) -> str:
