@@ -78,6 +78,8 @@ setup(
             "hypothesis",
             "onnx",
             "psutil",
+            # A peer whose panoptic quality must equal ours.
+            "torchmetrics",
             # Builds engines without a GPU, so that an operator TensorRT refuses fails a test. Proprietary, free of
             # charge: for development only, nothing of it is passed on.
             'tensorrt-rtx-cu13; platform_system == "Linux" and platform_machine == "x86_64"',

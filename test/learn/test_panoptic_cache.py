@@ -109,7 +109,7 @@ def test_nothing_is_left_of_an_interrupted_write(tmp_path: Path, monkeypatch: py
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("wsperception.learn.panoptic_cache.os.replace", interrupt)
+    monkeypatch.setattr("wsperception.learn.kept_work.os.replace", interrupt)
     with pytest.raises(KeyboardInterrupt):
         write_labels(tmp_path / "a.npz", PseudoPanoptic(np.zeros((2, 2), np.uint8), np.zeros((2, 2), np.int32)))
     assert list(tmp_path.iterdir()) == []

@@ -130,7 +130,7 @@ def test_nothing_is_left_of_an_interrupted_write(tmp_path: Path, monkeypatch: py
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("wsperception.learn.proposal_cache.os.replace", interrupt)
+    monkeypatch.setattr("wsperception.learn.kept_work.os.replace", interrupt)
     with pytest.raises(KeyboardInterrupt):
         kept_proposals(picture(), SETTINGS, tmp_path)
     assert list(tmp_path.iterdir()) == []

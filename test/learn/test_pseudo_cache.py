@@ -73,7 +73,7 @@ def test_nothing_is_left_of_an_interrupted_write(tmp_path: Path, monkeypatch: py
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("wsperception.learn.pseudo_cache.os.replace", interrupt)
+    monkeypatch.setattr("wsperception.learn.kept_work.os.replace", interrupt)
     with pytest.raises(KeyboardInterrupt):
         kept_pseudo_masks(frame(tmp_path), SETTINGS, tmp_path)
     assert [path.suffix for path in tmp_path.iterdir()] == [".png"]

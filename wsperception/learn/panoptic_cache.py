@@ -7,31 +7,22 @@ import dataclasses
 import hashlib
 import json
 import logging
-import multiprocessing
-import os
-import tempfile
-import zipfile
-import zlib
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import cv2
 import numpy as np
 from tqdm import tqdm
 
 from wsperception.errors import InputError
 from wsperception.geometry import box_areas, clip_boxes
+from wsperception.learn.kept_work import BROKEN_ARCHIVE, decoded, image_content, in_processes, whole_file
 from wsperception.learn.panoptic_cleaning import BACKGROUND
 from wsperception.learn.panoptic_labels import PseudoPanoptic, agreed_labels
 from wsperception.learn.pseudo import VERSION, PseudoSettings
 
 logger = logging.getLogger(__name__)
-
-_BROKEN = (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile, zlib.error)
-"""What reading a damaged archive raises; InputError is a ValueError."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +49,8 @@ def prepare_agreed_labels(
     bare = sum(len(image.boxes) == 0 for image in images)
     if bare:
         logger.warning("%d of %d images have no boxes: nothing in them is a thing", bare, len(images))
-    return list(tqdm(_all(images, settings, folder, workers), "labels from boxes", len(images)))
+    work = partial(_prepare, settings=settings, folder=folder)
+    return list(tqdm(in_processes(work, images, workers, chunk=2), "labels from boxes", len(images)))
 
 
 def read_labels(path: Path) -> PseudoPanoptic:
@@ -69,7 +61,7 @@ def read_labels(path: Path) -> PseudoPanoptic:
             if not isinstance(archive, np.lib.npyio.NpzFile):
                 raise InputError("expected an archive of arrays")
             labels, instances = archive["labels"], archive["instances"]
-    except _BROKEN as error:
+    except BROKEN_ARCHIVE as error:
         raise InputError(f"{path}: not a file of panoptic labels: {error}") from None
     if labels.dtype != np.uint8 or instances.dtype != np.int32 or labels.shape != instances.shape or labels.ndim != 2:
         raise InputError(f"{path}: expected labels and instances of one size, got {labels.shape}, {instances.shape}")
@@ -78,31 +70,12 @@ def read_labels(path: Path) -> PseudoPanoptic:
 
 def write_labels(path: Path, found: PseudoPanoptic) -> None:
     """Writes labels whole or not at all."""
-    handle, name = tempfile.mkstemp(prefix=path.stem, suffix=".partial", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            np.savez_compressed(file, labels=found.labels, instances=found.instances)
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
-
-
-def _all(images: Sequence[BoxedImage], settings: PseudoSettings, folder: Path, workers: int) -> Iterator[Path]:
-    work = partial(_prepare, settings=settings, folder=folder)
-    if workers == 0:
-        yield from map(work, images)
-        return
-    # Not forked: a fork of a process that runs threads, as PyTorch does, may hang.
-    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
-        yield from pool.map(work, images, chunksize=2)
+    with whole_file(path) as file:
+        np.savez_compressed(file, labels=found.labels, instances=found.instances)
 
 
 def _prepare(image: BoxedImage, settings: PseudoSettings, folder: Path) -> Path:
-    try:
-        content = image.path.read_bytes()
-    except OSError as error:
-        raise InputError(f"{image.path}: cannot be read: {error.strerror}") from None
+    content = image_content(image.path)
     path = folder / f"{_key(content, image, settings)}.npz"
     if path.exists():
         try:
@@ -110,10 +83,7 @@ def _prepare(image: BoxedImage, settings: PseudoSettings, folder: Path) -> Path:
             return path
         except InputError as error:
             logger.warning("%s, made anew", error)
-    cv2.setNumThreads(1)  # the processes share the cores among them
-    pixels = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR_RGB) if content else None
-    if pixels is None:
-        raise InputError(f"{image.path}: expected an image that OpenCV reads")
+    pixels = decoded(content, image.path)
     _check(image, (pixels.shape[0], pixels.shape[1]))
     write_labels(path, agreed_labels(pixels, image.boxes, image.classes, settings))
     return path

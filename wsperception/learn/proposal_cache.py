@@ -4,34 +4,19 @@ import dataclasses
 import hashlib
 import json
 import logging
-import multiprocessing
-import os
-import struct
-import tempfile
-import zipfile
-import zlib
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import cv2
 import numpy as np
 from tqdm import tqdm
 
 from wsperception.errors import InputError
-from wsperception.learn.proposals import Proposals, ProposalSettings, segment_proposals
+from wsperception.learn.kept_work import BROKEN_ARCHIVE, decoded, image_content, in_processes, whole_file
+from wsperception.learn.proposals import VERSION, Proposals, ProposalSettings, segment_proposals
 
 logger = logging.getLogger(__name__)
-
-VERSION = 1
-"""Goes up when the same image and settings give other proposals, or the file another content."""
-
-_BROKEN = (
-    ValueError, KeyError, OSError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error, struct.error,
-)  # fmt: skip
-"""What reading a damaged archive raises; InputError is a ValueError."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +46,8 @@ def prepare_proposals(paths: Sequence[Path], settings: ProposalSettings, folder:
     Raises InputError where an image cannot be read.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    states = list(tqdm(_all(paths, settings, folder, workers), "proposals", len(paths)))
+    work = partial(_prepare, settings=settings, folder=folder)
+    states = list(tqdm(in_processes(work, paths, workers), "proposals", len(paths)))
     kinds = [kind for kind, _ in states]
     empty = sum(count == 0 for _, count in states)
     counts = CacheCounts(kinds.count("read"), kinds.count("made"), kinds.count("rebuilt"), empty)
@@ -82,7 +68,7 @@ def _kept(image: np.ndarray, settings: ProposalSettings, folder: Path) -> tuple[
     if path.exists():
         try:
             return _read(path, (image.shape[0], image.shape[1])), "read"
-        except _BROKEN as error:
+        except BROKEN_ARCHIVE as error:
             logger.warning("%s: broken (%s), made anew", path, error)
             state = "rebuilt"
     found = segment_proposals(image, settings)
@@ -90,26 +76,8 @@ def _kept(image: np.ndarray, settings: ProposalSettings, folder: Path) -> tuple[
     return found, state
 
 
-def _all(paths: Sequence[Path], settings: ProposalSettings, folder: Path, workers: int) -> Iterator[tuple[str, int]]:
-    work = partial(_prepare, settings=settings, folder=folder)
-    if workers == 0:
-        yield from map(work, paths)
-        return
-    # Not forked: a fork of a process that runs threads, as PyTorch does, may hang.
-    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
-        yield from pool.map(work, paths, chunksize=4)
-
-
 def _prepare(path: Path, settings: ProposalSettings, folder: Path) -> tuple[str, int]:
-    cv2.setNumThreads(1)  # the processes share the cores among them
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
-    image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR_RGB) if content else None
-    if image is None:
-        raise InputError(f"{path}: expected an image that OpenCV reads")
-    found, state = _kept(image, settings, folder)
+    found, state = _kept(decoded(image_content(path), path), settings, folder)
     return state, len(found)
 
 
@@ -139,17 +107,11 @@ def _read(path: Path, size: tuple[int, int]) -> Proposals:
 
 
 def _write(path: Path, found: Proposals) -> None:
-    handle, name = tempfile.mkstemp(prefix=path.stem, suffix=".partial", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            np.savez_compressed(
-                file,
-                superpixels=found.superpixels.astype(np.min_scalar_type(len(found.membership))),
-                membership=np.packbits(found.membership, axis=0),
-                objectness=found.objectness,
-                boxes=found.boxes,
-            )
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    with whole_file(path) as file:
+        np.savez_compressed(
+            file,
+            superpixels=found.superpixels.astype(np.min_scalar_type(len(found.membership))),
+            membership=np.packbits(found.membership, axis=0),
+            objectness=found.objectness,
+            boxes=found.boxes,
+        )

@@ -4,22 +4,18 @@ import dataclasses
 import hashlib
 import json
 import logging
-import multiprocessing
-import os
-import tempfile
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-import cv2
 import numpy as np
 from tqdm import tqdm
 
 from wsperception import rle
 from wsperception.data.labelled_frames import FrameMasks, LabelledFrame
 from wsperception.errors import InputError
+from wsperception.learn.kept_work import decoded, image_content, in_processes, whole_file
 from wsperception.learn.pseudo import VERSION, PseudoSettings, frame_pseudo_masks
 
 logger = logging.getLogger(__name__)
@@ -37,12 +33,9 @@ def with_pseudo_masks(
     Raises InputError where an image cannot be read.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    made = [
-        replace(frame, masks=masks)
-        for frame, masks in zip(
-            frames, tqdm(_all(frames, settings, folder, workers), "pseudo masks", len(frames)), strict=True
-        )
-    ]
+    work = partial(kept_pseudo_masks, settings=settings, folder=folder)
+    found = tqdm(in_processes(work, frames, workers), "pseudo masks", len(frames))
+    made = [replace(frame, masks=masks) for frame, masks in zip(frames, found, strict=True)]
     if made:
         shares = np.array([dataclasses.astuple(mask_shares(frame)) for frame in made]).sum(axis=0)
         logger.info("pseudo masks: %d boxes, %d rejected", shares[0], shares[1])
@@ -65,33 +58,16 @@ def mask_shares(frame: LabelledFrame) -> MaskShares:
 
 def kept_pseudo_masks(frame: LabelledFrame, settings: PseudoSettings, folder: Path) -> FrameMasks:
     """The pseudo masks of one frame: read from `folder` where they are there and sound, made and kept otherwise."""
-    try:
-        content = frame.path.read_bytes()
-    except OSError as error:
-        raise InputError(f"{frame.path}: cannot be read: {error.strerror}") from None
+    content = image_content(frame.path)
     path = folder / f"{_key(content, frame, settings)}.json"
     if path.exists():
         try:
             return _read(path, len(frame.boxes))
         except (ValueError, KeyError, TypeError) as error:  # InputError and broken JSON or UTF-8 are ValueErrors
             logger.warning("%s: broken (%s), made anew", path, error)
-    cv2.setNumThreads(1)  # the processes share the cores among them
-    image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR_RGB) if content else None
-    if image is None:
-        raise InputError(f"{frame.path}: expected an image that OpenCV reads")
-    masks = frame_pseudo_masks(image, frame.boxes, frame.class_ids, settings)
+    masks = frame_pseudo_masks(decoded(content, frame.path), frame.boxes, frame.class_ids, settings)
     _write(path, masks)
     return masks
-
-
-def _all(frames: Sequence[LabelledFrame], settings: PseudoSettings, folder: Path, workers: int) -> Iterator[FrameMasks]:
-    work = partial(kept_pseudo_masks, settings=settings, folder=folder)
-    if workers == 0:
-        yield from map(work, frames)
-        return
-    # Not forked: a fork of a process that runs threads, as PyTorch does, may hang.
-    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
-        yield from pool.map(work, frames, chunksize=4)
 
 
 def _key(content: bytes, frame: LabelledFrame, settings: PseudoSettings) -> str:
@@ -121,11 +97,5 @@ def _write(path: Path, masks: FrameMasks) -> None:
         "void": void.decode("ascii"),
         "sha256": hashlib.sha256(b" ".join([*masks.objects, void])).hexdigest(),
     }
-    handle, name = tempfile.mkstemp(prefix=path.stem, suffix=".partial", dir=path.parent)
-    try:
-        with os.fdopen(handle, "w") as file:
-            json.dump(values, file)
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    with whole_file(path) as file:
+        file.write(json.dumps(values).encode())

@@ -4,12 +4,7 @@ import dataclasses
 import hashlib
 import json
 import logging
-import multiprocessing
-import os
-import tempfile
-import zipfile
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
 
@@ -19,6 +14,7 @@ from tqdm import tqdm
 
 from wsperception.data.frame_store import FrameStore
 from wsperception.data.segments import Segments
+from wsperception.learn.kept_work import BROKEN_ARCHIVE, in_processes, whole_file
 from wsperception.learn.proposals import VERSION, ProposalSettings, segment_proposals
 
 logger = logging.getLogger(__name__)
@@ -45,7 +41,7 @@ class SegmentStore:
         if path.exists():
             try:
                 return _read(path)
-            except (ValueError, KeyError, EOFError, OSError, zipfile.BadZipFile) as error:
+            except BROKEN_ARCHIVE as error:
                 logger.warning("%s: broken (%s), made anew", path, error)
         made = image_segments(self._frames[row].image, self._settings, self._largest)
         _write(path, made)
@@ -64,12 +60,7 @@ class SegmentStore:
     def _made(self, rows: list[int], workers: int) -> Iterator[Segments]:
         work = partial(image_segments, settings=self._settings, largest=self._largest)
         images = (np.ascontiguousarray(self._frames[row].image) for row in rows)
-        if workers == 0:
-            yield from map(work, images)
-            return
-        # Not forked: a fork of a process that runs threads, as PyTorch does, may hang.
-        with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
-            yield from pool.map(work, images, chunksize=4)
+        return in_processes(work, images, workers)
 
 
 def image_segments(image: np.ndarray, settings: ProposalSettings, largest: float) -> Segments:
@@ -91,17 +82,11 @@ def _read(path: Path) -> Segments:
 
 
 def _write(path: Path, segments: Segments) -> None:
-    handle, name = tempfile.mkstemp(prefix=path.stem, suffix=".partial", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            np.savez_compressed(
-                file,
-                superpixels=segments.superpixels,
-                membership=np.packbits(segments.membership),
-                shape=np.array(segments.membership.shape),
-                objectness=segments.objectness,
-            )
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    with whole_file(path) as file:
+        np.savez_compressed(
+            file,
+            superpixels=segments.superpixels,
+            membership=np.packbits(segments.membership),
+            shape=np.array(segments.membership.shape),
+            objectness=segments.objectness,
+        )
