@@ -18,10 +18,10 @@ PACKAGE = "wsperception"
 TYPES = {"errors", "types", "settings"}
 """Files that everybody may import; every other file of the top level is core, but pipeline.py and COMMANDS."""
 COMMANDS = {
-    "__main__", "bench", "bench_report", "cli", "demo", "doctor", "engine", "fleet", "overlay_video", "replay", "trace",
+    "__main__", "bench", "bench_report", "demo", "doctor", "engine", "fleet", "overlay_video", "replay", "trace",
     "track",
 }  # fmt: skip
-"""The command line: cli.py, which prints, and the files that do a command's work."""
+"""What the commands do; cli, which prints, belongs to them."""
 
 STEPS = {"types", "core", "tracking", "backends", "pipeline"}
 """What a frame passes through."""
