@@ -30,8 +30,8 @@ class TrainingSettings:
     (Nesterov momentum 0.9, decay 1e-4 but not on normalisation layers, poly 0.9, 500 warm-up steps)."""
 
     supervision: str = setting(
-        "weak", "weak: boxes and ids, no mask is read; full: masks; points: one per object",
-        choices=("weak", "full", "points"),
+        "weak", "weak: boxes and ids, no mask is read; full: masks; points: one per object; tags: classes of an image",
+        choices=("weak", "full", "points", "tags"),
     )  # fmt: skip
     iterations: int = setting(31500, "steps; 31,500 are 150 epochs of the KITTI MOTS training split", low=1)
     batch: int = setting(24, "frames per step, over all processes and accumulated parts", unit="frames", low=1)

@@ -30,6 +30,7 @@ from training.run_log import CollapseAlarm, RunLog
 from wsperception.data.clips import ClipSampler
 from wsperception.data.frame_store import FrameStore
 from wsperception.data.labelled_frames import LabelledFrame, read_labelled_frames
+from wsperception.data.tagged_frames import read_tagged_frames
 from wsperception.errors import InputError
 from wsperception.learn.methods import METHODS, supervisions
 from wsperception.learn.pseudo_cache import with_pseudo_masks
@@ -72,9 +73,7 @@ def run(options: argparse.Namespace, recipe: Recipe, processes: Processes, comma
         )
     out: Path = options.out
     _check_folder(out, options.resume)
-    frames = read_labelled_frames(
-        tuple(options.data), recipe.data.split, recipe.labels, recipe.training.supervision, recipe.data.points_from
-    )
+    frames = _labelled_frames(tuple(options.data), recipe)
     if not frames:
         raise InputError(f"{options.data[0]}: expected at least one image")
     cv2.setNumThreads(1)  # batches are prepared in threads of their own
@@ -102,6 +101,13 @@ def run(options: argparse.Namespace, recipe: Recipe, processes: Processes, comma
     if processes.first:
         checkpoint.save_tensors(out / "weights.pt", _export_weights(training))
         print(f"weights: {out / 'weights.pt'}")
+
+
+def _labelled_frames(roots: tuple[Path, ...], recipe: Recipe) -> list[LabelledFrame]:
+    data, supervision = recipe.data, recipe.training.supervision
+    if supervision == "tags":
+        return read_tagged_frames(roots, data.split, recipe.labels)
+    return read_labelled_frames(roots, data.split, recipe.labels, supervision, data.points_from)
 
 
 def _with_masks(
@@ -258,7 +264,7 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="change one setting")
     parser.add_argument(
         "--supervision", choices=sorted({kind for method in METHODS for kind in supervisions(method)}),
-        help="weak: boxes and ids; full: masks; points: one per object. Default: the method's",
+        help="weak: boxes and ids; full: masks; points: one per object; tags: classes of an image. Default: the method's",
     )  # fmt: skip
     parser.add_argument("--iterations", type=int)
     parser.add_argument("--batch", type=int, help="frames per step over all processes")

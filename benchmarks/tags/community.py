@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
-from torch.nn import functional
+from torch import Tensor
 
+from benchmarks.tags.learning import Schedule, fit, warm_up
+from benchmarks.tags.results import Layout
 from benchmarks.tags.scenes import THINGS, Scene
 from wsperception.evaluation.detection import ImageBoxes, box_scores, correct_localisation
 from wsperception.evaluation.instance import ImageInstances, coverage_scores, voc_scores
@@ -22,7 +23,6 @@ from wsperception.learn.community_inference import (
 from wsperception.learn.methods import community
 from wsperception.learn.proposal_cache import kept_proposals
 from wsperception.learn.proposals import Proposals, ProposalSettings
-from wsperception.learn.schedule import learning_rate
 from wsperception.learn.tagged_image import ProposalChoice, TaggedImage, chosen_boxes, tag_vector
 from wsperception.nets.community_net import CommunityNetSettings
 
@@ -35,6 +35,7 @@ SETTINGS = community.Settings(
     scales=(112, 128), foreground=4, background=4,
 )  # fmt: skip
 INFERENCE = InferenceSettings(scales=(120,), flip=False)
+SCHEDULE = Schedule(warm_up=150, steps=300, side=128, rate=1e-3)
 
 
 @dataclass(frozen=True)
@@ -69,17 +70,18 @@ ROWS: Mapping[str, Row] = {
 }
 """The order is that of the table; each of the first four adds to the one before."""
 
-
-@dataclass(frozen=True)
-class Schedule:
-    """How long a row learns: steps on tags of whole images that all rows share, then its own."""
-
-    warm_up: int = 150
-    warm_batch: int = 8
-    iterations: int = 300
-    batch: int = 2
-    rate: float = 1e-3
-    decay: float = 5e-4
+COLUMNS: Mapping[str, str] = {
+    "mask_ap25": "AP25", "mask_ap50": "AP50", "mask_ap75": "AP75", "abo": "ABO", "replaced_ap50": "AP50, replaced",
+    "box_ap50": "box AP50", "corloc": "CorLoc",
+}  # fmt: skip
+STEPS = (("D", "IMG"), ("IMG", "IS"), ("IS", "REG"))
+"""(row, row that adds something to it)."""
+LAYOUT = Layout(
+    COLUMNS,
+    {name: (row.title, f"{row.paper[0]:.1f} ({row.paper[1]})" if row.paper[0] else "") for name, row in ROWS.items()},
+    {(a, b): f"{ROWS[b].paper[0] - ROWS[a].paper[0]:.1f}" for a, b in STEPS},
+    "AP50, paper (table)",
+)
 
 
 @dataclass(frozen=True)
@@ -123,46 +125,28 @@ def samples(scenes: Sequence[Scene], cache: Path) -> list[Sample]:
 
 def warm_backbone(train: Sequence[Sample], schedule: Schedule, seed: int) -> dict[str, Tensor]:
     """Weights of a backbone that has learnt the tags of whole images: what all rows of a seed start from."""
+    net = built("REG", seed).net
+
+    def features(images: Tensor) -> Tensor:
+        normal = (images.permute(0, 3, 1, 2).float() - net.mean) / net.deviation
+        return net.backbone.last(net.backbone(normal)[2])
+
+    return warm_up(net.backbone, features, [sample.tagged for sample in train], schedule, seed)
+
+
+def built(row: str, seed: int) -> community.Community:
+    """The method of a row, untrained."""
     torch.manual_seed(seed)
-    backbone = community.build(SETTINGS, len(THINGS)).net.backbone
-    head = nn.Linear(backbone.channels[3], len(THINGS))
-    images = torch.from_numpy(np.stack([sample.scene.image for sample in train])).permute(0, 3, 1, 2)
-    tags = torch.from_numpy(np.stack([sample.tagged.tags for sample in train])).float()
-    optimizer = torch.optim.AdamW([*backbone.parameters(), *head.parameters()], schedule.rate)
-    for iteration in range(schedule.warm_up):
-        _set_rate(optimizer, iteration, schedule.warm_up, schedule.rate)
-        rows = torch.randint(len(train), (schedule.warm_batch,))
-        flipped = images[rows].flip(3) if iteration % 2 else images[rows]
-        levels = backbone((flipped.float() - 115.0) / 57.0)
-        logits = head(backbone.last(levels[2]).mean(dim=(2, 3)))
-        optimizer.zero_grad()
-        functional.binary_cross_entropy_with_logits(logits, tags[rows]).backward()
-        optimizer.step()
-    return backbone.state_dict()
+    return community.build(replace(SETTINGS, net=replace(NET, **ROWS[row].changes)), len(THINGS))
 
 
 def train_row(
-    row: Row, warm: dict[str, Tensor], train: Sequence[Sample], schedule: Schedule, seed: int
+    row: str, warm: dict[str, Tensor], train: Sequence[Sample], schedule: Schedule, seed: int
 ) -> tuple[community.Community, list[dict[str, float]]]:
     """A trained method, and its loss terms and figures step by step."""
-    torch.manual_seed(seed)
-    method = community.build(replace(SETTINGS, net=replace(NET, **row.changes)), len(THINGS))
+    method = built(row, seed)
     method.net.backbone.load_state_dict(warm)
-    images = community.usable_images([sample.tagged for sample in train], len(THINGS))
-    optimizer = torch.optim.AdamW(method.parameters(), schedule.rate, weight_decay=schedule.decay)
-    random = np.random.default_rng(seed)
-    history = []
-    for iteration in range(schedule.iterations):
-        _set_rate(optimizer, iteration, schedule.iterations, schedule.rate)
-        rows = random.choice(len(images), schedule.batch, replace=False)
-        seeds = [torch.Generator().manual_seed(int(random.integers(2**62))) for _ in rows]
-        terms, figures = method.losses([images[row] for row in rows], seeds)
-        optimizer.zero_grad()
-        torch.stack(list(terms.values())).sum().backward()
-        nn.utils.clip_grad_norm_(method.parameters(), 10.0)
-        optimizer.step()
-        shares = {name: float(part[0] / part[1]) for name, part in figures.items() if part[1] > 0}
-        history.append({name: float(value.detach()) for name, value in terms.items()} | shares)
+    history = fit(method, [sample.tagged for sample in train], schedule, seed)
     return method.eval(), history
 
 
@@ -185,11 +169,6 @@ def score_row(method: community.Community, train: Sequence[Sample], val: Sequenc
         correct_localisation(on_train, count).mean,
     )
     return Scores(*(100.0 * value for value in values))
-
-
-def _set_rate(optimizer: torch.optim.Optimizer, iteration: int, iterations: int, peak: float) -> None:
-    for group in optimizer.param_groups:
-        group["lr"] = learning_rate(iteration, iterations, peak, warm_up=min(20, iterations))
 
 
 def _instances(found: FoundInstances, scene: Scene) -> ImageInstances:

@@ -8,24 +8,23 @@ images, which all rows of a seed share: it stands in for weights of ImageNet. Go
 that has its result is not repeated. Writes table.md below --out. PQ in per cent, of images never trained on.
 """
 
-import argparse
-import json
-import os
 import sys
 import time
 from collections.abc import Mapping
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
-from torch import Tensor, nn
-from torch.nn import functional
+from torch import Tensor
 
-from benchmarks.tags.jtsm_rows import MEASURES, ROWS, read_results, table
+from benchmarks.tags.jtsm_rows import LAYOUT, MEASURES, ROWS
+from benchmarks.tags.learning import Schedule, fit, kept_weights, warm_up
+from benchmarks.tags.results import arguments, finish, measure_missing
 from benchmarks.tags.scenes import CLASSES, STUFF, THINGS, Scene, draw_scenes
 from wsperception.data.panoptic_labels import PanopticLabels
+from wsperception.errors import InputError
 from wsperception.evaluation.panoptic import PanopticCounts, panoptic_counts, panoptic_quality
 from wsperception.learn.jtsm_inference import InferenceSettings, panoptic_segments
 from wsperception.learn.methods import jtsm
@@ -41,6 +40,8 @@ LIMIT = 150
 """Proposals of an image."""
 SCALE = 96
 """Side to which images are brought; segments are scored at 128."""
+SCHEDULE = Schedule(warm_up=150, steps=300, side=SCALE, rate=4e-4, warm_rate=8e-4)
+SCENES = {"train": 120, "val": 40}
 SHARED: Mapping[str, Any] = {
     "backbone": "tiny", "norm": "group", "stride": 8, "channels": 64, "hidden": 128, "branch_channels": 48,
 }  # fmt: skip
@@ -60,10 +61,17 @@ def settings_of(row: str) -> jtsm.Settings:
     )
 
 
-def prepared(scene: Scene, cache: Path, source: str) -> SegmentedImage:
-    tags = np.zeros(len(CLASSES), bool)
-    tags[np.unique(scene.semantic)] = True
-    return segmented_image(scene.image, tags, kept_proposals(scene.image, PROPOSALS, cache), LIMIT, source)
+def prepared(scenes: list[Scene], cache: Path) -> list[SegmentedImage]:
+    """The scenes as the method sees them; their proposals are kept in `cache`."""
+    cache.mkdir(parents=True, exist_ok=True)
+    made = []
+    for number, scene in enumerate(scenes):
+        tags = np.zeros(len(CLASSES), bool)
+        tags[np.unique(scene.semantic)] = True
+        made.append(
+            segmented_image(scene.image, tags, kept_proposals(scene.image, PROPOSALS, cache), LIMIT, f"{number}")
+        )
+    return made
 
 
 def truth_of(scene: Scene, name: str) -> PanopticLabels:
@@ -76,45 +84,11 @@ def truth_of(scene: Scene, name: str) -> PanopticLabels:
     return PanopticLabels(name, ids, classes, np.zeros(len(classes), bool), (classes != VOID).astype(np.float32))
 
 
-def warm_backbone(images: list[SegmentedImage], steps: int, rate: float, seed: int) -> dict[str, Tensor]:
+def warm_backbone(images: list[SegmentedImage], schedule: Schedule, seed: int) -> dict[str, Tensor]:
     """Weights of the backbone after learning the tags of whole images."""
     torch.manual_seed(seed)
     net = jtsm.build(settings_of("whole"), len(CLASSES)).net
-    head = nn.Linear(net.backbone.channels, len(CLASSES))
-    small = [cv2.resize(image.image, (SCALE, SCALE), interpolation=cv2.INTER_AREA) for image in images]
-    pictures = torch.from_numpy(np.stack(small))
-    tags = torch.from_numpy(np.stack([image.tags for image in images])).float()
-    optimiser = torch.optim.AdamW([*net.backbone.parameters(), *head.parameters()], rate)
-    for step in range(steps):
-        rows = torch.randint(len(images), (8,))
-        shown = pictures[rows].flip(2) if step % 2 else pictures[rows]
-        logits = head(net.features(shown).mean(dim=(2, 3)))
-        loss = functional.binary_cross_entropy_with_logits(logits, tags[rows])
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
-        if step % 50 == 49:
-            print(f"tags of whole images, step {step + 1}: {loss.item():.3f}", flush=True)
-    return net.backbone.state_dict()
-
-
-def train(model: jtsm.Jtsm, images: list[SegmentedImage], steps: int, batch: int, rate: float, seed: int) -> None:
-    order = np.random.default_rng(seed)
-    optimiser = torch.optim.AdamW(model.parameters(), rate, weight_decay=1e-4)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, rate, total_steps=steps, pct_start=0.1)
-    generators = [torch.Generator().manual_seed(1000 * seed + place) for place in range(batch)]
-    start = time.monotonic()
-    for step in range(steps):
-        chosen = [images[row] for row in order.choice(len(images), batch, replace=False)]
-        terms, _ = model.losses(chosen, generators)
-        optimiser.zero_grad()
-        torch.stack(list(terms.values())).sum().backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 10.0)
-        optimiser.step()
-        schedule.step()
-        if step % 50 == 49:
-            listed = ", ".join(f"{name} {value.item():.2f}" for name, value in terms.items())
-            print(f"step {step + 1} of {steps}, {time.monotonic() - start:.0f} s: {listed}", flush=True)
+    return warm_up(net.backbone, net.features, images, schedule, seed)
 
 
 def scores_of(
@@ -130,72 +104,38 @@ def scores_of(
     return {name: 100.0 * value for name, value in zip(MEASURES, values, strict=True)}
 
 
-def run_row(row: str, seed: int, options: argparse.Namespace) -> dict[str, float]:
-    """Trains and scores one row; the images of a seed are the same for all rows."""
-    cache = options.out / "proposals"
-    cache.mkdir(parents=True, exist_ok=True)
-    scenes = draw_scenes(options.train, 2 * seed), draw_scenes(options.val, 2 * seed + 1)
-    images = [[prepared(scene, cache, f"{number}") for number, scene in enumerate(part)] for part in scenes]
-    warm = options.out / f"warm-{seed}.pt"
-    if not warm.exists():
-        torch.save(warm_backbone(images[0], options.warm_up, 2 * options.rate, seed), warm.with_suffix(".partial"))
-        os.replace(warm.with_suffix(".partial"), warm)
-    torch.manual_seed(seed)
-    model = jtsm.build(settings_of(row), len(CLASSES))
-    model.net.backbone.load_state_dict(torch.load(warm, weights_only=True))
-    started = time.process_time()
-    train(model, images[0], options.steps, options.batch, options.rate, seed)
-    scores = scores_of(model, images[1], scenes[1], options.min_score)
-    return scores | {"cpu_seconds": time.process_time() - started}
-
-
-def main(arguments: list[str] | None = None) -> int:
+def main(command: list[str] | None = None) -> int:
     """Exit status: 0 done, 2 --out holds results of other settings."""
-    options = _parse(arguments)
-    torch.set_num_threads(options.threads)
-    results = options.out / "results"
-    results.mkdir(parents=True, exist_ok=True)
-    shared = {
-        name: getattr(options, name) for name in ("train", "val", "steps", "warm_up", "batch", "rate", "min_score")
-    }
-    kept = options.out / "settings.json"
-    if kept.exists() and json.loads(kept.read_text()) != shared:
-        print(f"{options.out}: holds results of other settings; expected a new folder", file=sys.stderr)
-        return 2
-    _write(kept, json.dumps(shared))
-    for seed in options.seeds:
-        for row in options.rows:
-            path = results / f"{row}@{seed}.json"
-            if not path.exists():
-                print(f"{row}, seed {seed}", flush=True)
-                _write(path, json.dumps(run_row(row, seed, options)))
-                print(path.read_text(), flush=True)
-    text = table(read_results(results))
-    _write(options.out / "table.md", text)
-    print(text)
-    return 0
-
-
-def _write(path: Path, text: str) -> None:
-    temporary = path.with_suffix(".partial")
-    temporary.write_text(text)
-    os.replace(temporary, path)
-
-
-def _parse(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--rows", nargs="+", choices=list(ROWS), default=list(ROWS), metavar="ROW", help="%(choices)s")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--train", type=int, default=120, help="training images of a seed")
-    parser.add_argument("--val", type=int, default=40, help="images of a seed that are scored")
-    parser.add_argument("--steps", type=int, default=300)
-    parser.add_argument("--warm-up", type=int, default=150, help="steps of the backbone on tags of whole images")
-    parser.add_argument("--batch", type=int, default=2)
-    parser.add_argument("--rate", type=float, default=4e-4)
+    parser = arguments(__doc__, list(ROWS), SCHEDULE, SCENES)
     parser.add_argument("--min-score", type=float, default=0.5, help="score from which on a segment is shown")
-    parser.add_argument("--threads", type=int, default=1)
-    return parser.parse_args(arguments)
+    options = parser.parse_args(command)
+    torch.set_num_threads(options.threads)
+    schedule = replace(SCHEDULE, warm_up=options.warm_up, steps=options.steps)
+    shared = asdict(schedule) | {name: getattr(options, name) for name in ("train", "val", "scenes", "min_score")}
+    train: list[SegmentedImage] = []
+    val: list[SegmentedImage] = []
+    scored = draw_scenes(options.val, options.scenes + 1)
+
+    def measure(row: str, seed: int) -> dict[str, Any]:
+        if not train:  # nothing is made where nothing is missing
+            train.extend(prepared(draw_scenes(options.train, options.scenes), options.out / "proposals"))
+            val.extend(prepared(scored, options.out / "proposals"))
+        warm = kept_weights(options.out / f"warm-{seed}.pt", lambda: warm_backbone(train, schedule, seed))
+        torch.manual_seed(seed)
+        model = jtsm.build(settings_of(row), len(CLASSES))
+        model.net.backbone.load_state_dict(warm)
+        started = time.process_time()
+        history = fit(model, train, schedule, seed)
+        scores = scores_of(model, val, scored, options.min_score) | {"cpu_seconds": time.process_time() - started}
+        return {"scores": scores, "history": history[:: max(1, len(history) // 20)]}
+
+    try:
+        measure_missing(options, shared, measure)
+    except InputError as error:
+        print(error, file=sys.stderr)
+        return 2
+    finish(options.out, LAYOUT)
+    return 0
 
 
 if __name__ == "__main__":

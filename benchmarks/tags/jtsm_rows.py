@@ -1,12 +1,10 @@
-"""The rows of JTSM's ablations, what the paper reports for them, and the table of what they reached."""
+"""The rows of JTSM's ablations, what the paper reports for them, and how the table shows them."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-from benchmarks.wsmots.report import spread
+from benchmarks.tags.results import Layout
 
 
 @dataclass(frozen=True)
@@ -48,33 +46,13 @@ STEPS = (
 MEASURES = ("PQ", "PQ things", "PQ stuff", "SQ", "RQ")
 
 
-def read_results(folder: Path) -> dict[str, dict[int, dict[str, float]]]:
-    """Row -> seed -> measure -> per cent."""
-    found = {row: {path: path.stem.rpartition("@")[2] for path in folder.glob(f"{row}@*.json")} for row in ROWS}
-    return {
-        row: {int(seed): json.loads(path.read_text()) for path, seed in sorted(paths.items())}
-        for row, paths in found.items()
-        if paths
-    }
+def _gain(before: str, after: str) -> str:
+    return ", ".join(f"{b - a:+.1f}" for a, b in zip(ROWS[before].paper, ROWS[after].paper, strict=True))
 
 
-def table(results: Mapping[str, Mapping[int, Mapping[str, float]]]) -> str:
-    """Markdown: values, and what a row has over another, seed by seed."""
-    head = " | ".join(MEASURES)
-    rule = "|---" * (len(MEASURES) + 3) + "|"
-    lines = [f"| row | seeds | {head} | paper, VOC 2012: PQ, things, stuff |", rule]
-    for row, seeds in results.items():
-        cells = " | ".join(spread(values[measure] for values in seeds.values()) for measure in MEASURES)
-        lines.append(f"| {ROWS[row].title} | {len(seeds)} | {cells} | {', '.join(map(str, ROWS[row].paper))} |")
-    lines += ["", f"| step | seeds | {head} | paper |", rule]
-    for before, after in STEPS:
-        common = sorted(set(results.get(before, {})) & set(results.get(after, {})))
-        if not common:
-            continue
-        first, second = results[before], results[after]
-        cells = " | ".join(
-            spread(second[seed][measure] - first[seed][measure] for seed in common) for measure in MEASURES
-        )
-        paper = ", ".join(f"{b - a:+.1f}" for a, b in zip(ROWS[before].paper, ROWS[after].paper, strict=True))
-        lines.append(f"| {after} - {before} | {len(common)} | {cells} | {paper} |")
-    return "\n".join(lines) + "\n"
+LAYOUT = Layout(
+    {name: name for name in MEASURES},
+    {name: (row.title, ", ".join(map(str, row.paper))) for name, row in ROWS.items()},
+    {step: _gain(*step) for step in STEPS},
+    "paper, VOC 2012: PQ, things, stuff",
+)

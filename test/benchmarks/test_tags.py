@@ -11,8 +11,8 @@ pytest.importorskip("skimage")
 pytest.importorskip("matplotlib")
 
 from benchmarks.tags import run
-from benchmarks.tags.community import ROWS, SETTINGS
-from benchmarks.tags.report import STEPS, read_results, table
+from benchmarks.tags.community import COLUMNS, LAYOUT, ROWS, SETTINGS, STEPS
+from benchmarks.tags.results import read_results, table
 from benchmarks.tags.scenes import CLASSES, SIZE, STUFF, THINGS, draw_scenes
 
 
@@ -50,35 +50,38 @@ def test_rows_differ_from_the_whole_in_what_their_titles_say():
     assert changes["IS"] == {"regressor": "none"}
     assert changes["IMG"] == changes["IS"] | {"segmentation": False}
     assert changes["D"] == changes["IMG"] | {"cams": 0}
+    assert [after for _, after in STEPS] == ["IMG", "IS", "REG"]
 
 
 def test_the_table(tmp_path: Path):
     def write(name: str, value: float) -> None:
-        columns = ("mask_ap25", "mask_ap50", "mask_ap75", "abo", "replaced_ap50", "box_ap50", "corloc")
-        scores = {column: value + number for number, column in enumerate(columns)}
+        scores = {column: value + number for number, column in enumerate(COLUMNS)}
         (tmp_path / f"{name}.json").write_text(json.dumps({"scores": scores}))
 
-    write("IMG-0", 30.0)
-    write("D-0", 20.0)
-    write("D-1", 24.0)
-    write("D-partial", 99.0)
-    results = read_results(tmp_path)
-    assert list(results) == ["D", "IMG"] and list(results["D"]) == [0, 1]
-    lines = table(results).splitlines()
+    write("IMG@0", 30.0)
+    write("D@0", 20.0)
+    write("D@1", 24.0)
+    write("D@partial", 99.0)
+    write("BG+FS@0", 1.0)
+    results = read_results(tmp_path, list(ROWS))
+    assert list(results) == ["D", "IMG", "BG+FS"] and list(results["D"]) == [0, 1]
+    lines = table(results, LAYOUT).splitlines()
     (detector,) = [line for line in lines if line.startswith("| D |")]
     # AP50 is the second column: 21 and 25: mean 23, deviation sqrt(2 * 2^2) = 2.8.
-    assert "| 2 | 22.0 ± 2.8 | 23.0 ± 2.8 |" in detector and "18.8 (3)" in detector
+    assert "| 2 | 22.0 ± 2.8 | 23.0 ± 2.8 |" in detector and detector.endswith("| 18.8 (3) |")
     (step,) = [line for line in lines if line.startswith("| IMG - D |")]
-    assert "| 1 | 10.0 | 10.0 |" in step and step.endswith("| 14.0 |")
-    assert [after for _, after in STEPS] == ["IMG", "IS", "REG"]
+    assert step == "| IMG - D | 1 |" + 7 * " 10.0 |" + " 14.0 |"
+    for head in ("| row |", "| rows |"):
+        place = next(row for row, line in enumerate(lines) if line.startswith(head))
+        assert lines[place].count("|") == lines[place + 1].count("|") == lines[place + 2].count("|")
 
 
 def test_a_run_of_two_steps_is_not_repeated(tmp_path: Path, capsys: pytest.CaptureFixture):
-    small = ["--out", str(tmp_path), "--iterations", "2", "--warm-up", "1", "--train-scenes", "4", "--val-scenes", "1"]
+    small = ["--out", str(tmp_path), "--steps", "2", "--warm-up", "1", "--train", "4", "--val", "1"]
     command = [*small, "--rows", "D", "REG", "--seeds", "3"]
     assert run.main(command) == 0
-    assert sorted(path.name for path in (tmp_path / "results").iterdir()) == ["D-3.json", "REG-3.json"]
-    values = json.loads((tmp_path / "results/REG-3.json").read_text())
+    assert sorted(path.name for path in (tmp_path / "results").iterdir()) == ["D@3.json", "REG@3.json"]
+    values = json.loads((tmp_path / "results/REG@3.json").read_text())
     assert set(values["history"][0]) >= {"image", "refine", "box", "map", "mask"}
     assert all(0 <= value <= 100 for name, value in values["scores"].items() if name != "cpu_seconds")
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "results").iterdir()}
@@ -86,5 +89,5 @@ def test_a_run_of_two_steps_is_not_repeated(tmp_path: Path, capsys: pytest.Captu
     assert run.main(command) == 0
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "results").iterdir()} == before
     assert "| REG |" in (tmp_path / "table.md").read_text()
-    assert run.main([*small, "--rows", "D", "--iterations", "3"]) == 2
+    assert run.main([*small, "--rows", "D", "--steps", "3"]) == 2
     assert "holds results of other settings" in capsys.readouterr().err

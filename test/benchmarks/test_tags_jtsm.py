@@ -11,7 +11,8 @@ pytest.importorskip("skimage")
 pytest.importorskip("matplotlib")
 
 from benchmarks.tags import jtsm as benchmark
-from benchmarks.tags.jtsm_rows import MEASURES, ROWS, STEPS, read_results, table
+from benchmarks.tags.jtsm_rows import LAYOUT, MEASURES, ROWS, STEPS
+from benchmarks.tags.results import read_results, table
 from benchmarks.tags.scenes import STUFF, THINGS, draw_scenes
 from wsperception.settings import to_mapping
 
@@ -40,14 +41,14 @@ def test_the_truth_of_a_scene():
 
 def test_the_table_by_hand(tmp_path: Path):
     def write(name: str, value: float) -> None:
-        (tmp_path / f"{name}.json").write_text(json.dumps(dict.fromkeys(MEASURES, value)))
+        (tmp_path / f"{name}.json").write_text(json.dumps({"scores": dict.fromkeys(MEASURES, value)}))
 
     write("roi-pool@0", 20.0)
     write("whole@0", 23.0)
     write("whole@1", 27.0)
-    lines = table(read_results(tmp_path)).splitlines()
+    lines = table(read_results(tmp_path, list(ROWS)), LAYOUT).splitlines()
     # Whole: mean of 23 and 27, deviation sqrt(2 * 2^2) = 2.8. Seed 0 alone has both rows: 3 points.
-    assert lines[2].startswith("| MoIPool, shape-invariant") and "| 2 | 25.0 ± 2.8 |" in lines[2]
+    assert lines[2].startswith("| whole | MoIPool, shape-invariant") and "| 2 | 25.0 ± 2.8 |" in lines[2]
     assert lines[2].endswith("| 39.0, 37.1, 77.7 |")
     (step,) = [line for line in lines if line.startswith("| whole - roi-pool |")]
     assert step.startswith("| whole - roi-pool | 1 | 3.0 |") and step.endswith("| +2.5, +2.5, +2.1 |")
@@ -59,7 +60,7 @@ def test_a_run_of_two_steps_is_not_repeated(tmp_path: Path, capsys: pytest.Captu
     assert benchmark.main(command) == 0
     results = sorted((tmp_path / "results").iterdir())
     assert [path.name for path in results] == ["no-branch@3.json", "whole@3.json"]
-    assert set(json.loads(results[0].read_text())) == {*MEASURES, "cpu_seconds"}
+    assert set(json.loads(results[0].read_text())["scores"]) == {*MEASURES, "cpu_seconds"}
     before = [path.stat().st_mtime_ns for path in results]
     assert benchmark.main(command) == 0
     assert [path.stat().st_mtime_ns for path in results] == before

@@ -29,9 +29,13 @@ def test_map_loss_by_hand():
     assert map_loss(logits, labels, background=False).item() == pytest.approx(-2 * math.log(2 / 3))
 
 
-def test_certain_maps_cost_a_finite_amount():
-    loss = map_loss(torch.tensor([[100.0, 0.0]]), torch.tensor([1]), background=True)
-    assert loss.item() == pytest.approx(100 - math.log(1e-6), rel=1e-3)
+def test_certain_maps_cost_what_the_logits_say_and_still_teach():
+    # -log p of class 1 is 100, and so is -log(1 - p) of class 0.
+    logits = torch.tensor([[100.0, 0.0]], requires_grad=True)
+    loss = map_loss(logits, torch.tensor([1]), background=True)
+    loss.backward()
+    assert loss.item() == pytest.approx(200.0)
+    assert logits.grad is not None and logits.grad.flatten().tolist() == pytest.approx([2.0, -2.0])
 
 
 def test_mean_of_maps_by_hand():

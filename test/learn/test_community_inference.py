@@ -84,6 +84,17 @@ def test_suppression_scores_and_numbers():
     assert len(find_instances(net(), image(), replace(ONE, min_score=1.0)).boxes) == 0
 
 
+def test_of_an_image_with_tags_other_classes_are_not_looked_for():
+    tagged = replace(image(), tags=np.array([False, True]))
+    free = find_instances(net(), tagged, replace(ONE, nms=1.0))
+    assert set(free.class_ids.tolist()) == {0, 1}
+    found = find_instances(net(), tagged, replace(ONE, nms=1.0, known_tags=True))
+    assert set(found.class_ids.tolist()) == {1} and len(found.boxes) == len(BOXES)
+    likely = find_instances(net(), tagged, replace(ONE, nms=1.0, known_tags=True, min_share=0.9))
+    assert likely.scores.tolist() == [score for score in found.scores.tolist() if score >= 0.9 * found.scores[0]]
+    assert 0 < len(likely.boxes) < len(BOXES)
+
+
 def test_mirroring_the_image_mirrors_what_is_found():
     both = replace(ONE, flip=True, nms=1.0)
     found = find_instances(net(), image(), both)

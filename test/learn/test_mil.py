@@ -1,5 +1,6 @@
 import math
 
+import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
@@ -32,15 +33,43 @@ def test_two_streams_by_hand():
     # Image: 41/80, 11/25, 9/40; the tags are classes 0 and 2. Sum over classes, not the mean.
     image = (41 / 80, 11 / 25, 9 / 40)
     assert mil.image_scores(scores).tolist() == pytest.approx(image)
-    loss = mil.image_loss(scores, torch.tensor([1.0, 0.0, 1.0]))
+    loss = mil.image_loss(what, where, torch.tensor([1.0, 0.0, 1.0]))
     assert loss.item() == pytest.approx(-math.log(image[0]) - math.log(1 - image[1]) - math.log(image[2]))
 
 
-def test_certain_scores_cost_a_finite_amount():
-    wrong = mil.image_loss(torch.tensor([[1.0, 0.0]]), torch.tensor([0, 1]))
-    assert wrong.item() == pytest.approx(-2 * math.log(1e-6), rel=0.01)
-    right = mil.image_loss(torch.tensor([[1.0, 0.0]]), torch.tensor([1, 0]))
-    assert right.item() == pytest.approx(2e-6, rel=0.1)
+def test_a_certain_mistake_costs_what_the_logits_say_and_still_teaches():
+    # One proposal: softmax over proposals is 1. Class 0 leads by 40, so p_0 = 1 in float32 and 1 - p_0 = exp(-40).
+    # Tags say class 1: -log exp(-40) of class 1, and -log(1 - p_0) of class 0: 80 together. Pulling the logits
+    # together by d lowers both terms by d.
+    what = torch.tensor([[40.0, 0.0]], requires_grad=True)
+    where = torch.zeros(1, 2)
+    loss = mil.image_loss(what, where, torch.tensor([0, 1]))
+    loss.backward()
+    assert loss.item() == pytest.approx(80.0)
+    assert what.grad is not None and what.grad.flatten().tolist() == pytest.approx([2.0, -2.0])
+    assert mil.image_loss(what, where, torch.tensor([1, 0])).item() == pytest.approx(0.0, abs=1e-6)
+
+
+def test_a_class_that_is_nowhere_to_be_seen_is_looked_for_where_it_is_likeliest():
+    # Class 1, which is in the image, has p = exp(-30) in proposal 0 and exp(-60) in proposal 1, weights 1/2 each:
+    # y = exp(-30) / 2, all of it from proposal 0. Class 0 is absent: 1 - y_0 = (exp(-30) + exp(-60)) / 2, the same.
+    what = torch.tensor([[30.0, 0.0], [60.0, 0.0]], requires_grad=True)
+    loss = mil.image_loss(what, torch.zeros(2, 2), torch.tensor([0, 1]))
+    loss.backward()
+    assert loss.item() == pytest.approx(2 * (30 + math.log(2)))
+    assert what.grad is not None and what.grad.flatten().tolist() == pytest.approx([2.0, -2.0, 0.0, 0.0], abs=1e-6)
+
+
+@hypothesis_settings(deadline=None, max_examples=40)
+@given(st.integers(1, 5), st.integers(2, 5), st.integers(0, 1000), st.sampled_from([1.0, 10.0]))
+def test_the_loss_is_that_of_the_scores_wherever_those_are_not_rounded(
+    proposals: int, classes: int, seed: int, scale: float
+):
+    what, where = scale * random(proposals, classes, seed=seed), scale * random(proposals, classes, seed=seed + 1)
+    present = random(classes, seed=seed + 2) > 0.5
+    score = mil.mil_scores(what, where).sum(dim=0)
+    by_scores = -torch.where(present, score, 1 - score).log().sum()
+    assert mil.image_loss(what, where, present).item() == pytest.approx(by_scores.item(), rel=1e-6, abs=1e-9)
 
 
 @hypothesis_settings(deadline=None, max_examples=30)
@@ -114,7 +143,8 @@ def test_each_head_learns_from_the_one_before():
 def test_gradients():
     what, where = random(3, 2).requires_grad_(), random(3, 2, seed=1).requires_grad_()
     tags = torch.tensor([1, 0])
-    assert torch.autograd.gradcheck(lambda a, b: mil.image_loss(mil.mil_scores(a, b), tags), (what, where))
+    for scale in (1.0, 40.0):  # 40: scores of 1 in float32 by far
+        assert torch.autograd.gradcheck(lambda a, b: mil.image_loss(scale * a, scale * b, tags), (what, where))  # noqa: B023
     logits = random(4, 3, seed=2).requires_grad_()
     labels, weights = torch.tensor([1, 0, 2, 0]), random(4, seed=3)
     assert torch.autograd.gradcheck(lambda some: mil.refinement_loss(some, labels, weights), logits)
@@ -132,7 +162,7 @@ def test_no_proposals_cost_nothing_but_keep_the_graph():
     what, where = torch.zeros(0, 2, requires_grad=True), torch.zeros(0, 2, requires_grad=True)
     head = torch.zeros(0, 3, requires_grad=True)
     scores, tags = mil.mil_scores(what, where), torch.tensor([1, 0])
-    losses = [mil.image_loss(scores, tags), *mil.refinement_losses(scores, [head], torch.zeros(0, 4), tags, PLAIN)]
+    losses = [mil.image_loss(what, where, tags), *mil.refinement_losses(scores, [head], torch.zeros(0, 4), tags, PLAIN)]
     assert [loss.item() for loss in losses] == [0.0, 0.0]
     sum(losses).backward()
     assert what.grad is not None and where.grad is not None and head.grad is not None
@@ -141,6 +171,17 @@ def test_no_proposals_cost_nothing_but_keep_the_graph():
 def test_mean_of_heads_by_hand():
     heads = [torch.tensor([[1.0, 3]]).log(), torch.tensor([[1.0, 1]]).log()]
     assert mil.mean_of_heads(heads)[0].tolist() == pytest.approx([3 / 8, 5 / 8])
+
+
+def test_likely_scores_by_hand():
+    # Best of each class: 0.8, 0.6, 0.4; half of it: 0.4, 0.3, 0.2. Class 1 is no tag.
+    scores = torch.tensor([[0.8, 0.6, 0.1], [0.4, 0.5, 0.4], [0.3, 0.2, 0.2]])
+    tags = np.array([True, False, True])
+    kept = torch.tensor([[0.8, 0, 0], [0.4, 0, 0.4], [0, 0, 0.2]])
+    assert torch.equal(mil.likely_scores(scores, tags, 0.5), kept)
+    assert mil.likely_scores(scores, None, 0.5)[:, 1].tolist() == pytest.approx([0.6, 0.5, 0.0])
+    assert torch.equal(mil.likely_scores(scores, None, 0.0), scores)
+    assert mil.likely_scores(scores[:0], tags, 0.5).shape == (0, 3)
 
 
 def test_foreground_by_hand():

@@ -71,3 +71,27 @@ def test_broken_and_foreign_files_are_made_anew(frames: FrameStore, tmp_path: Pa
     assert not same(other(0), before)
     assert len(list(folder.iterdir())) == 2
     assert len(SegmentStore(frames, SETTINGS, 0.05, folder)(0)) < len(before)
+
+
+def test_a_file_of_another_image_is_made_anew(frames: FrameStore, tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    folder = tmp_path / "kept"
+    store = SegmentStore(frames, SETTINGS, 0.25, folder)
+    before = store(0)
+    (path,) = folder.rglob("*.npz")
+    values = dict(np.load(path))
+    for change in (
+        {"superpixels": values["superpixels"][:-1]},
+        {"superpixels": values["superpixels"] + np.uint16(100)},
+        {"objectness": values["objectness"][1:]},
+    ):
+        np.savez_compressed(path, **(values | change))
+        assert same(store(0), before)
+        assert "broken (expected segments of 24 x 40 pixels" in caplog.text
+        caplog.clear()
+
+
+def test_images_without_proposals_are_counted(frames: FrameStore, tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    store = SegmentStore(frames, SETTINGS, 0.0, tmp_path / "kept")  # everything is too large
+    store.fill(0)
+    assert "proposals: 2 of 2 images have none" in caplog.text
+    assert len(store(0)) == 0

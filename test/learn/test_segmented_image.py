@@ -15,6 +15,7 @@ from wsperception.learn.segmented_image import (
     segmented_frame,
     segmented_image,
 )
+from wsperception.types import WeakLabels
 
 
 def sample(height: int = 6, width: int = 8) -> SegmentedImage:
@@ -78,26 +79,28 @@ def frame() -> ClipFrame:
     superpixels[:, 5] = OUTSIDE
     membership = np.array([[1, 0, 0, 1], [0, 0, 1, 1], [0, 1, 0, 0]], bool)
     return ClipFrame(
-        np.zeros((4, 6, 3), np.uint8), np.array([[0, 0, 2, 2]], np.float32), np.array([2]), np.array([0]), None,
-        np.zeros((0, 4), np.float32), None, 0, "f.png",
+        np.zeros((4, 6, 3), np.uint8), np.array([[0, 0, 2, 2]], np.float32), np.array([1]), np.array([0]), None,
+        np.zeros((0, 4), np.float32), None, 0, "f.png", WeakLabels(tags=np.array([False, False, True])),
         segments=Segments(superpixels, membership, np.array([0.9, 0.8, 0.7, 0.6], np.float32)),
     )  # fmt: skip
 
 
 def test_a_training_frame_by_hand():
-    found = segmented_frame(frame(), 3, 10)
+    found = segmented_frame(frame(), 10)
     assert found.tags.tolist() == [False, False, True]
     assert found.objectness.tolist() == pytest.approx([0.9, 0.7, 0.6])
     assert found.boxes.tolist() == [[0, 0, 5, 4], [3, 1, 5, 3], [0, 0, 5, 4]]
     masks = found.segments(torch.device("cpu")).masks()
     assert masks.sum(dim=(1, 2)).tolist() == [16, 4, 20]
     assert not masks[:, :, 5].any()
-    assert segmented_frame(frame(), 3, 2).objectness.tolist() == pytest.approx([0.9, 0.7])
+    assert segmented_frame(frame(), 2).objectness.tolist() == pytest.approx([0.9, 0.7])
 
 
-def test_a_frame_without_segments_is_refused():
+def test_a_frame_without_segments_or_tags_is_refused():
     with pytest.raises(InputError, match=r"f\.png: expected segment proposals, got none"):
-        segmented_frame(dataclasses.replace(frame(), segments=None), 3, 10)
+        segmented_frame(dataclasses.replace(frame(), segments=None), 10)
+    with pytest.raises(InputError, match=r"f\.png: expected tags, got none"):
+        segmented_frame(dataclasses.replace(frame(), weak=None), 10)
 
 
 def test_colours_by_hand():

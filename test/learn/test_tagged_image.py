@@ -9,12 +9,14 @@ from wsperception.errors import InputError
 from wsperception.learn.tagged_image import (
     ProposalChoice,
     TaggedImage,
+    check_classes,
     chosen_boxes,
     mirrored,
     resized,
     segment_boxes,
     tag_vector,
     tagged_frame,
+    teaches,
 )
 from wsperception.types import WeakLabels
 
@@ -43,8 +45,8 @@ def frame() -> ClipFrame:
         membership[list(members), column] = True
     segments = Segments(superpixels, membership, np.linspace(1, 0.5, 5).astype(np.float32))
     return ClipFrame(
-        np.zeros((6, 8, 3), np.uint8), np.array([[0, 0, 4, 4], [2, 2, 5, 5]], np.float32), np.array([2, 2]),
-        np.array([0, 1]), None, np.zeros((0, 4), np.float32), None, 0, "frame", None, segments,
+        np.zeros((6, 8, 3), np.uint8), np.array([[0, 0, 4, 4]], np.float32), np.array([1]), np.array([0]), None,
+        np.zeros((0, 4), np.float32), None, 0, "frame", WeakLabels(tags=np.arange(4) == 2), segments,
     )  # fmt: skip
 
 
@@ -55,22 +57,36 @@ def test_boxes_of_segments_by_hand():
     assert segment_boxes(none).shape == (0, 4)
 
 
-def test_of_a_frame_only_classes_and_segments_are_read():
-    found = tagged_frame(frame(), 4, ProposalChoice(limit=10, min_side=3.0))
+def test_of_a_frame_only_tags_and_segments_are_read():
+    found = tagged_frame(frame(), ProposalChoice(limit=10, min_side=3.0))
     assert found.tags.tolist() == [False, False, True, False]
     assert found.boxes.tolist() == [[2, 2, 5, 5], [0, 0, 5, 5], [2, 0, 8, 5]]
     assert found.source == "frame" and found.image.shape == (6, 8, 3)
-    elsewhere = replace(frame(), boxes=frame().boxes + 1)
-    assert np.array_equal(tagged_frame(elsewhere, 4, ProposalChoice(min_side=3.0)).boxes, found.boxes)
-    pointed = replace(
-        frame(), class_ids=np.zeros(0, np.int64),
-        weak=WeakLabels(points=np.zeros((1, 2), np.float32), point_classes=np.array([1], np.int32)),
-    )  # fmt: skip
-    assert tagged_frame(pointed, 4, ProposalChoice()).tags.tolist() == [False, True, False, False]
     with pytest.raises(InputError, match="frame: expected segment proposals, got none"):
-        tagged_frame(replace(frame(), segments=None), 4, ProposalChoice())
-    with pytest.raises(InputError, match="frame: expected tags in 0 to 1, got 2"):
-        tagged_frame(frame(), 2, ProposalChoice())
+        tagged_frame(replace(frame(), segments=None), ProposalChoice())
+    for weak in (None, WeakLabels(points=np.zeros((0, 2), np.float32), point_classes=np.zeros(0, np.int32))):
+        with pytest.raises(InputError, match="frame: expected tags, got none"):
+            tagged_frame(replace(frame(), weak=weak), ProposalChoice())
+
+
+def test_images_that_teach_nothing_are_named_once_and_counted(caplog: pytest.LogCaptureFixture):
+    good, idle = sample(), set()
+    assert teaches(good, idle) and not idle
+    no_boxes = replace(good, boxes=good.boxes[:0], source="a.png")
+    no_tags = replace(good, tags=np.zeros(2, bool), boxes=good.boxes[:0], source="b.png")
+    assert [teaches(image, idle) for image in (no_boxes, no_tags, no_boxes)] == [False] * 3
+    assert idle == {"a.png", "b.png"}
+    messages = [record.getMessage() for record in caplog.records]
+    assert messages == [
+        "a.png: no proposals, so that nothing is learnt from it; 1 such images",
+        "b.png: no tags, so that nothing is learnt from it; 2 such images",
+    ]
+
+
+def test_one_class_cannot_be_learnt_from_tags():
+    check_classes(2)
+    with pytest.raises(InputError, match=r"data\.classes: expected two or more to learn from tags, got 1"):
+        check_classes(1)
 
 
 @pytest.mark.parametrize("flip", [False, True])

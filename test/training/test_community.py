@@ -3,7 +3,6 @@
 import shutil
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 pytest.importorskip("torch")
@@ -23,8 +22,8 @@ SMALL = (
 )  # fmt: skip
 
 
-def trained(data: Path, out: Path, cache: Path) -> list[dict[str, float]]:
-    options = [part for change in SMALL for part in ("--set", change)]
+def trained(data: Path, out: Path, cache: Path, *more: str) -> list[dict[str, float]]:
+    options = [part for change in (*SMALL, *more) for part in ("--set", change)]
     options += ["--method", "community", "--data", str(data), "--out", str(out), "--batch", "2", "--device", "cpu"]
     options += ["--cache", str(cache), "--workers", "0", "--iterations", "2"]
     assert train.main(options) == 0
@@ -32,19 +31,31 @@ def trained(data: Path, out: Path, cache: Path) -> list[dict[str, float]]:
 
 
 @pytest.mark.timeout(600)
-def test_where_the_boxes_lie_makes_no_difference(kitti_root: Path, tmp_path: Path) -> None:
+def test_tags_are_all_it_takes(kitti_root: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     log = trained(kitti_root, tmp_path / "run", tmp_path / "cache")
     assert log[0].keys() >= {f"loss.{name}" for name in ("image", "refine", "box", "map", "mask")}
     assert log[0]["idle_images"] == 0.0
-    moved = tmp_path / "drive"
-    shutil.copytree(kitti_root, moved)
-    shutil.rmtree(moved / "training/instances_txt")
-    for path in (moved / "training/label_02").iterdir():
-        lines = [line.split() for line in path.read_text().splitlines()]
-        for number, words in enumerate(lines):
-            words[6:10] = [str(value) for value in np.array([3, 5, 20, 30]) + number % 7]
-        path.write_text("".join(f"{' '.join(words)}\n" for words in lines))
-    assert trained(moved, tmp_path / "moved", tmp_path / "cache-moved") == log
+    lines = []
+    for path in sorted((kitti_root / "training/image_02").glob("*/*.png")):
+        name = f"{path.parent.name}-{path.name}"
+        (tmp_path / "tagged").mkdir(exist_ok=True)
+        shutil.copy(path, tmp_path / "tagged" / name)
+        lines.append(f"{name},car,pedestrian\n")
+    (tmp_path / "tagged/tags.csv").write_text("".join(lines))
+    assert trained(tmp_path / "tagged", tmp_path / "alone", tmp_path / "cache-alone") == log
+    # Not one proposal is as long as this: nothing can be learnt, nothing breaks, and the images are named.
+    idle = trained(tmp_path / "tagged", tmp_path / "idle", tmp_path / "cache-alone", "method.choice.min_side=1000")
+    assert [entry["idle_images"] for entry in idle] == [1.0, 1.0]
+    assert [entry["loss.total"] for entry in idle] == [0.0, 0.0]
+    assert ".png: no proposals, so that nothing is learnt from it" in caplog.text
+
+
+def test_a_tag_that_is_no_class_stops_before_training(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    (tmp_path / "tags.csv").write_text("a.png,car,ufo\n")
+    options = ["--method", "community", "--data", str(tmp_path), "--out", str(tmp_path / "run")]
+    assert train.main(options) == 2
+    assert "tags.csv: line 1: expected tags of car, pedestrian, got 'ufo'" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
 
 
 def test_the_papers_recipe() -> None:

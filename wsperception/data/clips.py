@@ -79,7 +79,7 @@ class ClipFrame:
     clip          int                  index of the clip in the joint batch
     source        str                  image file, for messages
     weak          WeakLabels or None   under point supervision: the points inside the content; its ignore boxes are
-                                       those above
+                                       those above. Under tags: those of the whole image
     segments      Segments or None     segment proposals, for methods that ask for them
     """
 
@@ -280,7 +280,9 @@ def _places(frame: LabelledFrame) -> np.ndarray:
 
 
 def _moved_points(weak: WeakLabels, stored: StoredFrame, matrix: np.ndarray, content: np.ndarray) -> WeakLabels:
-    assert weak.points is not None and weak.point_classes is not None
+    if weak.points is None:  # tags: of the image, wherever it is moved
+        return weak
+    assert weak.point_classes is not None
     points = _move_boxes(np.tile(weak.points, 2), stored, matrix)[:, :2]
     inside = ((points >= content[:2]) & (points < content[2:])).all(axis=1)
     return WeakLabels(points=points[inside], point_classes=weak.point_classes[inside])

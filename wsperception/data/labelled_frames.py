@@ -62,8 +62,8 @@ class LabelledFrame:
     ignore_boxes  (I, 4) float32       regions that count neither for nor against
     masks         FrameMasks or None   None: nothing painted in this image (full supervision), or weak supervision,
                                        where no mask can leak because none is in memory
-    weak          WeakLabels or None   what is cheaper than boxes, where the supervision is by it: points. No box, class
-                                       or track is in memory then
+    weak          WeakLabels or None   what is cheaper than boxes, where the supervision is by it: points, or tags. No
+                                       box, class or track is in memory then
     """
 
     path: Path

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from wsperception.learn.cam import normalised
-from wsperception.learn.mil import BACKGROUND, CLAMP
+from wsperception.learn.mil import BACKGROUND, log_of_other_classes
 
 TARGETS = ("label", "all")
 
@@ -25,10 +25,8 @@ def map_loss(logits: Tensor, labels: Tensor, background: bool) -> Tensor:
         logits, labels = logits[rows, 1:], labels[rows] - 1
     if len(logits) == 0:
         return logits.sum()
-    log_scores = logits.log_softmax(dim=1)
     target = functional.one_hot(labels, logits.shape[1]).bool()
-    others = (1.0 - log_scores.exp()).clamp(min=CLAMP).log()
-    return -torch.where(target, log_scores, others).sum(dim=1).mean()
+    return -torch.where(target, logits.log_softmax(dim=1), log_of_other_classes(logits)).sum(dim=1).mean()
 
 
 def mean_map(maps: list[Tensor]) -> Tensor:

@@ -12,9 +12,9 @@ from wsperception.fusion import sample_grid
 from wsperception.geometry import pixel_range
 from wsperception.learn.box_regression import regressed
 from wsperception.learn.class_maps import ensemble, mean_map
-from wsperception.learn.mil import mean_of_heads
+from wsperception.learn.mil import likely_scores, mean_of_heads
 from wsperception.learn.proposals import Proposals
-from wsperception.learn.tagged_image import TaggedImage, resized
+from wsperception.learn.tagged_image import TaggedImage, mirrored, resized
 from wsperception.nets.community_net import CommunityNet
 from wsperception.settings import check, setting
 
@@ -31,6 +31,10 @@ class InferenceSettings:
     min_score: float = setting(0.001, "scores below are dropped", low=0.0, high=1.0)
     detections: int = setting(100, "detections of an image at most", low=1, high=1000)
     mask_threshold: float = setting(0.4, "xi of Eq. 10", low=0.0, high=1.0)
+    known_tags: bool = setting(False, "classes outside the image's tags are not looked for: for pseudo labels")
+    min_share: float = setting(
+        0.0, "score over the best of its class in the image below which a detection is dropped", low=0.0, high=1.0
+    )
 
     def __post_init__(self) -> None:
         check(self)
@@ -66,22 +70,22 @@ class _View:
 
     def there(self, boxes: Tensor) -> Tensor:
         scaled = boxes * self.scale
-        return _mirrored(scaled, self.size[1]) if self.flip else scaled
+        return mirrored(scaled, self.size[1]) if self.flip else scaled
 
     def back(self, boxes: Tensor) -> Tensor:
-        return (_mirrored(boxes, self.size[1]) if self.flip else boxes) / self.scale
+        return (mirrored(boxes, self.size[1]) if self.flip else boxes) / self.scale
 
 
 @torch.no_grad()
 def find_instances(net: CommunityNet, image: TaggedImage, settings: InferenceSettings) -> FoundInstances:
-    """Instances of an image; its tags are not looked at. No proposals give none."""
+    """Instances of an image; its tags are looked at where the settings say so. No proposals give none."""
     if len(image.boxes) == 0:
         return FoundInstances(
             np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int64),
             np.zeros((0, *image.image.shape[:2]), bool),
         )  # fmt: skip
     views = [_view(net, image, scale, flip) for scale in settings.scales for flip in (False, True)[: 1 + settings.flip]]
-    boxes, scores, classes = _detections(net, views, settings)
+    boxes, scores, classes = _detections(net, views, image.tags, settings)
     size = (image.image.shape[0], image.image.shape[1])
     if net.settings.cams:
         grids = torch.stack([_soft_masks(net, view, boxes, classes) for view in views]).mean(dim=0)
@@ -134,13 +138,16 @@ def _view(net: CommunityNet, image: TaggedImage, scale: int, flip: bool) -> _Vie
     return _View(levels, torch.from_numpy(seen.boxes).to(device), (height, width), factors, flip)
 
 
-def _detections(net: CommunityNet, views: list[_View], settings: InferenceSettings) -> tuple[Tensor, Tensor, Tensor]:
+def _detections(
+    net: CommunityNet, views: list[_View], tags: np.ndarray, settings: InferenceSettings
+) -> tuple[Tensor, Tensor, Tensor]:
     """Boxes (N, 4) in the image, scores (N,) and classes (N,), the best first.
 
     A proposal is of the class with its highest score, background aside: what is background has low scores anyway.
     """
     outputs = [net.detect(net.proposal_features(view.levels, view.boxes)) for view in views]
     scores = torch.stack([mean_of_heads(part.heads)[:, 1:] for part in outputs]).mean(dim=0)
+    scores = likely_scores(scores, tags if settings.known_tags else None, settings.min_share)
     best, classes = scores.max(dim=1)
     placed = [
         view.back(regressed(part.deltas, view.boxes, classes, view.size))
@@ -161,8 +168,3 @@ def _soft_masks(net: CommunityNet, view: _View, boxes: Tensor, classes: Tensor) 
     logits = None if net.segmentation is None else net.masks(features)
     grids = ensemble(maps, logits, classes + 1)
     return grids.flip(2) if view.flip else grids
-
-
-def _mirrored(boxes: Tensor, width: float) -> Tensor:
-    x0, y0, x1, y1 = boxes.unbind(dim=1)
-    return torch.stack([width - x1, y0, width - x0, y1], dim=1)

@@ -15,6 +15,7 @@ from wsperception.learn import mil
 from wsperception.learn.box_regression import regressed
 from wsperception.learn.community_inference import painted
 from wsperception.learn.segmented_image import SegmentedImage, resized_segments
+from wsperception.learn.tagged_image import mirrored
 from wsperception.nets.jtsm_net import JtsmNet, Mined
 from wsperception.settings import check, setting
 from wsperception.types import VOID, SegmentMap
@@ -33,6 +34,10 @@ class InferenceSettings:
     overlap: float = setting(0.5, "share of a thing that better ones may hide", low=0.0, high=1.0)
     stuff_area: int = setting(4096, "stuff classes that keep fewer pixels become void", unit="px", low=0)
     mask_threshold: float = setting(0.5, "foreground probability from which a pixel is the thing's", low=0.0, high=1.0)
+    known_tags: bool = setting(False, "classes outside the image's tags are not looked for: for pseudo labels")
+    min_share: float = setting(
+        0.0, "score over the best of its class in the image below which a detection is dropped", low=0.0, high=1.0
+    )
 
     def __post_init__(self) -> None:
         check(self)
@@ -53,7 +58,7 @@ class _View:
 
 @torch.no_grad()
 def panoptic_segments(net: JtsmNet, image: SegmentedImage, settings: InferenceSettings) -> SegmentMap:
-    """Disjoint segments, things before stuff; the image's tags are not looked at.
+    """Disjoint segments, things before stuff; the image's tags are looked at where the settings say so.
 
     Where the network has no instance branch, masks of things are the segments themselves; where it has no semantic
     branch, a pixel is of the stuff class whose best segment on it scores highest. No segment, no things.
@@ -64,6 +69,7 @@ def panoptic_segments(net: JtsmNet, image: SegmentedImage, settings: InferenceSe
     views = [_view(net, image, scale, flip) for scale in settings.scales for flip in flips]
     net.train(was_training)
     scores = torch.stack([segment_scores(view.mined) for view in views]).mean(dim=0)  # (P, C)
+    scores = mil.likely_scores(scores, image.tags if settings.known_tags else None, settings.min_share)
     rows, classes = _kept(scores[:, : net.thing_count], views[0], settings)
     size = (image.image.shape[0], image.image.shape[1])
     boxes = torch.stack([_moved(view, rows, size) for view in views]).mean(dim=0)
@@ -147,14 +153,14 @@ def _moved(view: _View, rows: Tensor, size: tuple[int, int]) -> Tensor:
         deltas = torch.stack(view.mined.deltas).mean(dim=0)[rows, None]  # (N, 1, 4)
         boxes = regressed(deltas, boxes, torch.zeros_like(rows), view.size)
     if view.flip:
-        boxes = _mirrored(boxes, view.size[1])
+        boxes = mirrored(boxes, view.size[1])
     return boxes * boxes.new_tensor([size[1] / view.size[1], size[0] / view.size[0]]).repeat(2)
 
 
 def _mask_grids(net: JtsmNet, view: _View, boxes: Tensor, classes: Tensor, size: tuple[int, int]) -> Tensor:
     """Foreground probabilities (N, 28, 28) of boxes (N, 4) of the image, as one view sees them, the right way round."""
     seen = boxes * boxes.new_tensor([view.size[1] / size[1], view.size[0] / size[0]]).repeat(2)
-    logits = net.mask_logits(view.features, _mirrored(seen, view.size[1]) if view.flip else seen)
+    logits = net.mask_logits(view.features, mirrored(seen, view.size[1]) if view.flip else seen)
     grids = logits[torch.arange(len(boxes), device=boxes.device), classes].sigmoid()
     return grids.flip(2) if view.flip else grids
 
@@ -184,8 +190,3 @@ def _stuff_map(values: np.ndarray) -> StuffMap:
     counts = np.bincount(channels.ravel(), minlength=len(values))
     sums = np.bincount(channels.ravel(), best.ravel(), minlength=len(values))
     return StuffMap(channels, np.divide(sums, counts, out=np.zeros(len(values)), where=counts > 0).astype(np.float32))
-
-
-def _mirrored(boxes: Tensor, width: float) -> Tensor:
-    x0, y0, x1, y1 = boxes.unbind(dim=1)
-    return torch.stack([width - x1, y0, width - x0, y1], dim=1)

@@ -9,6 +9,7 @@ Every loss of no proposals is zero yet attached to the graph, so that distribute
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -72,19 +73,33 @@ def image_scores(scores: Tensor) -> Tensor:
     return scores.sum(dim=0).clamp(CLAMP, 1.0 - CLAMP)
 
 
-def image_loss(scores: Tensor, tags: Tensor) -> Tensor:
+def image_loss(class_logits: Tensor, proposal_logits: Tensor, tags: Tensor) -> Tensor:
     """Cross-entropy of the image's scores with its tags: a scalar, the sum over classes.
 
-    scores  (R, C)   of `mil_scores`
-    tags    (C,)
+    class_logits     (R, C)   as for `mil_scores`, whose sum over proposals y is the image's score; C is at least 2
+    proposal_logits  (R, C)
+    tags             (C,)
 
-    -sum_c t_c log y_c + (1 - t_c) log(1 - y_c): Community Learning, Eq. 3; the same formula is JTSM, Eq. 2.
+    -sum_c t_c log y_c + (1 - t_c) log(1 - y_c): Community Learning, Eq. 3; the same formula is JTSM, Eq. 2. Both
+    logarithms are sums of exponentials over proposals: 1 - y = sum_r q_r (1 - p_r), for the q_r sum to 1. So a score
+    of 0 or 1 in float32 neither costs infinitely much nor loses its gradient.
     """
-    if len(scores) == 0:
-        return scores.sum()
-    present = tags > 0
-    score = image_scores(scores)
-    return -torch.where(present, score, 1.0 - score).log().sum()
+    if len(class_logits) == 0:
+        return (class_logits.sum() + proposal_logits.sum()) * 0.0
+    where = proposal_logits.log_softmax(dim=0)
+    what = torch.where(tags > 0, class_logits.log_softmax(dim=1), log_of_other_classes(class_logits))
+    return -(where + what).logsumexp(dim=0).sum()
+
+
+def log_of_other_classes(logits: Tensor) -> Tensor:
+    """log(1 - p) (R, C) of p = softmax over the classes of `logits` (R, C), exact where p is 1 in float32 too."""
+    shares = logits.log_softmax(dim=1)
+    top = logits.argmax(dim=1, keepdim=True)
+    # Only the likeliest class may be near 1: what is left for it is added up from the others.
+    others = shares.scatter(1, top, -torch.inf).logsumexp(dim=1, keepdim=True)
+    likeliest = torch.zeros_like(shares, dtype=torch.bool).scatter(1, top, True)
+    # 0.5 in place of the likeliest: the branch that is not taken must not give an infinite slope.
+    return torch.where(likeliest, others, torch.log1p(-shares.exp().masked_fill(likeliest, 0.5)))
 
 
 @torch.no_grad()
@@ -160,6 +175,19 @@ def refinement_losses(
 def mean_of_heads(heads: list[Tensor]) -> Tensor:
     """Mean probabilities (R, C + 1) of refinement heads, background first; heads (R, C + 1) logits each."""
     return torch.stack([logits.softmax(dim=1) for logits in heads]).mean(dim=0)
+
+
+def likely_scores(scores: Tensor, tags: np.ndarray | None, min_share: float) -> Tensor:
+    """Scores (P, C) in which 0 stands for classes outside `tags` and for what is below a share of its class's best.
+
+    tags  (C,) bool; None: every class may be there
+    """
+    if len(scores) == 0:
+        return scores
+    kept = scores >= min_share * scores.amax(dim=0)
+    if tags is not None:
+        kept &= torch.from_numpy(tags).to(kept.device)
+    return torch.where(kept, scores, 0.0)
 
 
 @torch.no_grad()

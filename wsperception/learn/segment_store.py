@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from wsperception.data.frame_store import FrameStore
 from wsperception.data.segments import Segments
+from wsperception.errors import InputError
 from wsperception.learn.kept_work import BROKEN_ARCHIVE, in_processes, whole_file
 from wsperception.learn.proposals import VERSION, ProposalSettings, segment_proposals
 
@@ -40,7 +41,7 @@ class SegmentStore:
         path = self._folder / f"{row:06d}.npz"
         if path.exists():
             try:
-                return _read(path)
+                return _read(path, self._frames[row].image.shape[:2])
             except BROKEN_ARCHIVE as error:
                 logger.warning("%s: broken (%s), made anew", path, error)
         made = image_segments(self._frames[row].image, self._settings, self._largest)
@@ -54,8 +55,12 @@ class SegmentStore:
         missing = [row for row in range(len(self._frames)) if not (self._folder / f"{row:06d}.npz").exists()]
         if missing:
             made = zip(missing, tqdm(self._made(missing, workers), "proposals", len(missing)), strict=True)
+            empty = 0
             for row, segments in made:
                 _write(self._folder / f"{row:06d}.npz", segments)
+                empty += len(segments) == 0
+            if empty:
+                logger.warning("proposals: %d of %d images have none", empty, len(missing))
 
     def _made(self, rows: list[int], workers: int) -> Iterator[Segments]:
         work = partial(image_segments, settings=self._settings, largest=self._largest)
@@ -74,11 +79,14 @@ def image_segments(image: np.ndarray, settings: ProposalSettings, largest: float
     )
 
 
-def _read(path: Path) -> Segments:
+def _read(path: Path, size: tuple[int, ...]) -> Segments:
     with np.load(path, allow_pickle=False) as values:
         shape = tuple(values["shape"].tolist())
         membership = np.unpackbits(values["membership"], count=shape[0] * shape[1]).reshape(shape).astype(bool)
-        return Segments(values["superpixels"], membership, values["objectness"])
+        superpixels, objectness = values["superpixels"], values["objectness"]
+    if superpixels.shape != size or superpixels.max(initial=0) >= max(shape[0], 1) or shape[1] != len(objectness):
+        raise InputError(f"expected segments of {size[0]} x {size[1]} pixels, got {superpixels.shape}, {shape}")
+    return Segments(superpixels, membership, objectness)
 
 
 def _write(path: Path, segments: Segments) -> None:

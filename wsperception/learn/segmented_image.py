@@ -10,7 +10,7 @@ from wsperception.data.clips import ClipFrame
 from wsperception.errors import InputError
 from wsperception.geometry import scale_boxes
 from wsperception.learn.proposals import Proposals
-from wsperception.learn.tagged_image import ProposalChoice, TaggedImage, mirrored, segment_boxes, tagged_frame
+from wsperception.learn.tagged_image import TaggedImage, frame_tags, mirrored, segment_boxes
 from wsperception.nets.segment_set import SegmentSet
 
 
@@ -62,13 +62,14 @@ def segmented_image(
     )
 
 
-def segmented_frame(frame: ClipFrame, class_count: int, limit: int) -> SegmentedImage:
-    """A training frame of which only the classes of its boxes, or points, and its segments are read.
+def segmented_frame(frame: ClipFrame, limit: int) -> SegmentedImage:
+    """A training frame, of which tags and segments are read. Raises InputError where it has none of either.
 
-    Segments that augmentation moved out of the image are left out. Raises InputError where it has no segments.
+    Segments that augmentation moved out of the image are left out.
     """
-    tags = tagged_frame(frame, class_count, ProposalChoice(limit=1)).tags
-    assert frame.segments is not None  # tagged_frame looks
+    tags = frame_tags(frame)
+    if frame.segments is None:
+        raise InputError(f"{frame.source}: expected segment proposals, got none")
     boxes = segment_boxes(frame.segments)
     rows = np.flatnonzero((boxes[:, 2:] > boxes[:, :2]).all(axis=1))[:limit]
     return SegmentedImage(

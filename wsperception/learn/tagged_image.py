@@ -1,15 +1,22 @@
 """An image of which only its classes are known, and its proposals."""
 
+import logging
 from dataclasses import dataclass
+from typing import TypeVar
 
 import cv2
 import numpy as np
+from torch import Tensor
 
 from wsperception.data.clips import ClipFrame
 from wsperception.data.segments import OUTSIDE, Segments
 from wsperception.errors import InputError
 from wsperception.geometry import scale_boxes, tight_boxes
 from wsperception.settings import check, setting
+
+logger = logging.getLogger(__name__)
+
+Boxes = TypeVar("Boxes", np.ndarray, Tensor)
 
 
 @dataclass(frozen=True)
@@ -69,18 +76,39 @@ def chosen_boxes(boxes: np.ndarray, choice: ProposalChoice) -> np.ndarray:
     return chosen
 
 
-def tagged_frame(frame: ClipFrame, class_count: int, choice: ProposalChoice) -> TaggedImage:
-    """A training frame of which only the classes of its boxes, or points, and its segments are read.
-
-    Raises InputError where it has no segments.
-    """
+def tagged_frame(frame: ClipFrame, choice: ProposalChoice) -> TaggedImage:
+    """A training frame, of which tags and segments are read. Raises InputError where it has none of either."""
     if frame.segments is None:
         raise InputError(f"{frame.source}: expected segment proposals, got none")
-    points = None if frame.weak is None else frame.weak.point_classes
-    present = frame.class_ids if points is None else points
     boxes = segment_boxes(frame.segments)
-    boxes = boxes[chosen_boxes(boxes, choice)]
-    return TaggedImage(frame.image, tag_vector(present.tolist(), class_count, frame.source), boxes, frame.source)
+    return TaggedImage(frame.image, frame_tags(frame), boxes[chosen_boxes(boxes, choice)], frame.source)
+
+
+def check_classes(class_count: int) -> None:
+    """InputError for a single class: scores are shares among the classes, so that it would be in every image."""
+    if class_count < 2:
+        raise InputError(f"data.classes: expected two or more to learn from tags, got {class_count}")
+
+
+def teaches(image: TaggedImage, idle: set[str]) -> bool:
+    """Whether anything can be learnt from the image; one without tags or proposals is named once.
+
+    idle  sources of the images that were named; this one joins them
+    """
+    if image.tags.any() and len(image.boxes):
+        return True
+    if image.source not in idle:
+        idle.add(image.source)
+        missing = "proposals" if image.tags.any() else "tags"
+        logger.warning("%s: no %s, so that nothing is learnt from it; %d such images", image.source, missing, len(idle))
+    return False
+
+
+def frame_tags(frame: ClipFrame) -> np.ndarray:
+    """Tags (C,) bool of a training frame; InputError where nobody gave any."""
+    if frame.weak is None or frame.weak.tags is None:
+        raise InputError(f"{frame.source}: expected tags, got none")
+    return frame.weak.tags
 
 
 def segment_boxes(segments: Segments) -> np.ndarray:
@@ -107,7 +135,8 @@ def resized(sample: TaggedImage, short_side: int, flip: bool) -> TaggedImage:
     return TaggedImage(image, sample.tags, boxes, sample.source)
 
 
-def mirrored(boxes: np.ndarray, width: float) -> np.ndarray:
-    """Boxes (N, 4) of an image of this width, left and right exchanged."""
-    x0, y0, x1, y1 = boxes.T
-    return np.stack([width - x1, y0, width - x0, y1], axis=1)
+def mirrored(boxes: Boxes, width: float) -> Boxes:
+    """Boxes (N, 4) of an image of this width, an array or a tensor, left and right exchanged."""
+    turned = boxes[:, [2, 1, 0, 3]]  # a copy
+    turned[:, ::2] = width - turned[:, ::2]
+    return turned

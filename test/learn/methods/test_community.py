@@ -1,6 +1,5 @@
 """The method as a whole: each part teaches what it should, and classes are learnt from tags alone."""
 
-import logging
 from dataclasses import replace
 
 import numpy as np
@@ -90,18 +89,11 @@ def test_images_that_teach_nothing_cost_nothing_and_are_counted():
     assert [name for name, parameter in method.named_parameters() if parameter.grad is None] == []
 
 
-def test_such_images_are_named_before_training(caplog: pytest.LogCaptureFixture):
-    empty = TaggedImage(scene(3).image, scene(3).tags, scene(3).boxes[:0], "no proposals here")
-    with caplog.at_level(logging.WARNING):
-        usable = community.usable_images([scene(0), scene(1, (False, False)), empty, scene(2)], 2)
-    assert [image.source for image in usable] == ["scene 0", "scene 2"]
-    assert "scene 1: no tags, left out" in caplog.text
-    assert "no proposals here: no proposals, left out" in caplog.text
-    assert "1 images without tags, 1 without proposals" in caplog.text
-    with pytest.raises(InputError, match="scene 0: expected tags of 3 classes, got 2"):
-        community.usable_images([scene(0)], 3)
+def test_tags_of_other_classes_and_a_single_class_are_refused():
     with pytest.raises(InputError, match="scene 0: expected tags of 3 classes, got 2"):
         community.build(SETTINGS, 3).losses([scene(0)], seeds(1))
+    with pytest.raises(InputError, match=r"data\.classes: expected two or more"):
+        community.build(SETTINGS, 1)
 
 
 def test_masks_teach_neither_the_detector_nor_the_maps_that_made_them():

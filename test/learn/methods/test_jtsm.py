@@ -12,6 +12,7 @@ from wsperception.learn.methods import jtsm
 from wsperception.learn.proposals import ProposalSettings, segment_proposals
 from wsperception.learn.segmented_image import SegmentedImage, segmented_image
 from wsperception.settings import from_mapping
+from wsperception.types import WeakLabels
 
 NET = {
     "backbone": "tiny", "norm": "group", "stride": 8, "channels": 8, "hidden": 16, "branch_channels": 8, "dropout": 0.0,
@@ -74,7 +75,7 @@ def test_mining_terms_are_those_of_multiple_instance_learning():
     features = model.net.features(torch.from_numpy(image.image)[None])[0]
     found = model.net.mine(features, segments, torch.from_numpy(image.objectness))
     scores = mil.mil_scores(found.class_logits, found.segment_logits)
-    torch.testing.assert_close(terms["image"], mil.image_loss(scores, tags))
+    torch.testing.assert_close(terms["image"], mil.image_loss(found.class_logits, found.segment_logits, tags))
     refined = mil.refinement_losses(
         scores, found.refined, segments.boxes, tags, mil.RefinementSettings(weighting="image")
     )
@@ -140,11 +141,11 @@ def test_a_small_step_against_the_gradient_lowers_the_objective(pooling):
     assert torch.stack(list(losses(model, picture()).values())).sum() < before
 
 
-def test_frames_of_training_are_images_with_the_tags_of_their_boxes():
+def test_frames_of_training_are_images_with_their_tags():
     whole = picture()
     frame = ClipFrame(
-        whole.image, np.array([[18, 10, 34, 24]], np.float32), np.array([0]), np.array([0]), None,
-        np.zeros((0, 4), np.float32), None, 0, "frame.png",
+        whole.image, np.array([[18, 10, 34, 24]], np.float32), np.array([1]), np.array([0]), None,
+        np.zeros((0, 4), np.float32), None, 0, "frame.png", WeakLabels(tags=np.array([True, False, False, False])),
         segments=Segments(whole.superpixels.astype(np.uint16), whole.membership, whole.objectness),
     )  # fmt: skip
     model = model_of(settings_of())
@@ -157,7 +158,9 @@ def test_frames_of_training_are_images_with_the_tags_of_their_boxes():
 
 
 def test_mistakes_are_named():
-    with pytest.raises(InputError, match="stuff_classes: expected at most the 1 classes, got 2"):
+    with pytest.raises(InputError, match="stuff_classes: expected at most the 3 classes, got 4"):
+        jtsm.build(settings_of(stuff_classes=4), 3)
+    with pytest.raises(InputError, match=r"data\.classes: expected two or more"):
         jtsm.build(settings_of(), 1)
     with pytest.raises(InputError, match="scales: expected at least one"):
         settings_of(scales=())

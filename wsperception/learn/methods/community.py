@@ -3,13 +3,8 @@
 L = L_det + L_img + L_seg  (Eq. 2), L_det = L_cls + L_reg + sum_k L_refine^k  (Eq. 6). The detector labels proposals,
 the maps of classes in them become masks, and the segmentation module learns these; all share the features. An image
 needs nothing but its tags, and proposals, which are made without training.
-
-Training frames have no field for tags: these are the classes of a frame's boxes or points, of which nothing else is
-read.
 """
 
-import logging
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import torch
@@ -21,13 +16,11 @@ from wsperception.learn import mil
 from wsperception.learn.box_regression import regression_loss
 from wsperception.learn.class_maps import TARGETS, map_loss, mean_map, pseudo_masks, segmentation_loss
 from wsperception.learn.proposals import ProposalSettings
-from wsperception.learn.tagged_image import ProposalChoice, TaggedImage, resized, tagged_frame
+from wsperception.learn.tagged_image import ProposalChoice, TaggedImage, check_classes, resized, tagged_frame, teaches
 from wsperception.nets.community_net import CommunityNet, CommunityNetSettings
 from wsperception.settings import check, setting
 
-logger = logging.getLogger(__name__)
-
-SUPERVISION = ("weak", "points")
+SUPERVISION = ("tags",)
 
 
 @dataclass(frozen=True)
@@ -65,31 +58,11 @@ class Settings:
             raise InputError("scales: expected at least one, got none")
 
 
-def build(settings: Settings, class_count: int, supervision: str = "weak") -> "Community":
-    """The network together with its losses, ready for a trainer; where tags come from makes no difference."""
+def build(settings: Settings, class_count: int, supervision: str = "tags") -> "Community":
+    """The network together with its losses, ready for a trainer. InputError for one class."""
     assert supervision in SUPERVISION
+    check_classes(class_count)
     return Community(settings, class_count)
-
-
-def usable_images(images: Iterable[TaggedImage], class_count: int) -> list[TaggedImage]:
-    """The images that teach anything: those with tags and with proposals. Others are named, counted and left out.
-
-    Raises InputError, before training begins, where an image has tags of another number of classes.
-    """
-    usable, without_tags, without_proposals = [], 0, 0
-    for image in images:
-        _check_tags(image, class_count)
-        if not image.tags.any():
-            logger.warning("%s: no tags, left out", image.source)
-            without_tags += 1
-        elif len(image.boxes) == 0:
-            logger.warning("%s: no proposals, left out", image.source)
-            without_proposals += 1
-        else:
-            usable.append(image)
-    if without_tags or without_proposals:
-        logger.warning("left out: %d images without tags, %d without proposals", without_tags, without_proposals)
-    return usable
 
 
 class Community(nn.Module):
@@ -99,6 +72,7 @@ class Community(nn.Module):
         super().__init__()
         self.settings = settings
         self.net = CommunityNet(settings.net, class_count)
+        self._idle: set[str] = set()
 
     def forward(
         self, frames: list[ClipFrame], generators: list[torch.Generator], progress: float
@@ -107,9 +81,9 @@ class Community(nn.Module):
 
         progress  is not used
 
-        Raises InputError where a frame has no segments.
+        Raises InputError where a frame has no tags or no segments.
         """
-        images = [tagged_frame(frame, self.net.class_count, self.settings.choice) for frame in frames]
+        images = [tagged_frame(frame, self.settings.choice) for frame in frames]
         return self.losses(images, generators)
 
     def losses(
@@ -142,13 +116,13 @@ class Community(nn.Module):
         device = net.mean.device
         tags = torch.from_numpy(image.tags).to(device)
         boxes = torch.from_numpy(image.boxes).to(device)
-        idle = not image.tags.any() or len(boxes) == 0
+        idle = not teaches(image, self._idle)
         boxes = boxes[:0] if idle else boxes  # without proposals every loss is zero, yet reaches every parameter
         levels = net.levels(torch.from_numpy(image.image).to(device))
         features = net.proposal_features(levels, boxes)
         found = net.detect(features)
         scores = mil.mil_scores(found.classes, found.proposals)
-        terms = {"image": mil.image_loss(scores, tags)}
+        terms = {"image": mil.image_loss(found.classes, found.proposals, tags)}
         losses = mil.refinement_losses(scores, found.heads, boxes, tags, settings.refinement)
         terms["refine"] = torch.stack(losses).sum()
         mean = mil.mean_of_heads(found.heads).detach()[:, 1:]

@@ -3,9 +3,6 @@
 L = L_PM + L_IS + L_SS  (Eq. 1), L_PM = L_MIL + sum_r L_PR^r  (Eq. 4). Segments of things and of stuff are labelled
 alike from image tags; the best of each class, re-estimated by GrabCut, teach an instance and a semantic branch. Classes
 of things come before those of stuff.
-
-Training frames have no field for tags: these are the classes of a frame's boxes or points, of which nothing else is
-read.
 """
 
 from dataclasses import dataclass, field
@@ -28,10 +25,11 @@ from wsperception.learn.proposals import ProposalSettings
 from wsperception.learn.reestimate import ReestimateSettings
 from wsperception.learn.segmented_image import SegmentedImage, recoloured, resized_segments, segmented_frame
 from wsperception.learn.semantic import semantic_loss
+from wsperception.learn.tagged_image import check_classes, teaches
 from wsperception.nets.jtsm_net import JtsmNet, JtsmNetSettings, Mined
 from wsperception.settings import check, setting
 
-SUPERVISION = ("weak", "points")
+SUPERVISION = ("tags",)
 
 
 @dataclass(frozen=True)
@@ -61,9 +59,10 @@ class Settings:
             raise InputError("scales: expected at least one, got none")
 
 
-def build(settings: Settings, class_count: int, supervision: str = "weak") -> "Jtsm":
-    """The network together with its losses, ready for a trainer; where tags come from makes no difference."""
+def build(settings: Settings, class_count: int, supervision: str = "tags") -> "Jtsm":
+    """The network together with its losses, ready for a trainer. InputError for one class."""
     assert supervision in SUPERVISION
+    check_classes(class_count)
     if settings.stuff_classes > class_count:
         raise InputError(f"stuff_classes: expected at most the {class_count} classes, got {settings.stuff_classes}")
     return Jtsm(settings, class_count)
@@ -76,6 +75,7 @@ class Jtsm(nn.Module):
         super().__init__()
         self.settings = settings
         self.net = JtsmNet(settings.net, class_count, settings.stuff_classes)
+        self._idle: set[str] = set()
 
     def forward(
         self, frames: list[ClipFrame], generators: list[torch.Generator], progress: float
@@ -84,10 +84,10 @@ class Jtsm(nn.Module):
 
         progress  is not used
 
-        Raises InputError where a frame has no segments.
+        Raises InputError where a frame has no tags or no segments.
         """
         limit = self.settings.proposal_limit
-        return self.losses([segmented_frame(frame, self.net.class_count, limit) for frame in frames], generators)
+        return self.losses([segmented_frame(frame, limit) for frame in frames], generators)
 
     def losses(
         self, images: list[SegmentedImage], generators: list[torch.Generator]
@@ -126,13 +126,13 @@ class Jtsm(nn.Module):
         tags = torch.from_numpy(image.tags).to(device)
         segments = image.segments(device)
         objectness = torch.from_numpy(image.objectness).to(device)
-        idle = not image.tags.any() or len(segments) == 0
+        idle = not teaches(image, self._idle)
         if idle:  # without segments every loss is zero, yet reaches every parameter
             segments, objectness = segments.select(torch.arange(0, device=device)), objectness[:0]
         features = net.features(torch.from_numpy(image.image).to(device)[None])[0]
         found = net.mine(features, segments, objectness)
         scores = mil.mil_scores(found.class_logits, found.segment_logits)
-        terms = {"image": mil.image_loss(scores, tags)}
+        terms = {"image": mil.image_loss(found.class_logits, found.segment_logits, tags)}
         if found.refined:
             losses = mil.refinement_losses(scores, found.refined, segments.boxes, tags, settings.refinement)
             terms["refine"] = torch.stack(losses).sum()
