@@ -1,4 +1,5 @@
-"""Scores the masks of a run on images with true masks: of WISE beside the baselines of its Table 1, or of wsmots.
+"""Scores the masks of a run on images with true masks: of WISE beside the baselines of its Table 1, of wsmots, of
+Community Learning or of JTSM.
 
     python training/score.py --run runs/two --data DRIVE --out scores.json
 
@@ -25,17 +26,21 @@ from tqdm import tqdm
 from training.checkpoint import load_tensors
 from training.export import read_record
 from training.recipe import write_json
+from training.tag_masks import TAG_KINDS, tag_kinds
 from wsperception.data.clips import ClipFrame, ClipSettings, augment, no_augmentation
 from wsperception.data.frame_store import decode_frame
 from wsperception.data.labelled_frames import read_labelled_frames
 from wsperception.data.segments import Segments
 from wsperception.errors import InputError
+from wsperception.evaluation.detection import boxes_of_masks, correct_localisation
 from wsperception.evaluation.instance import ImageInstances, coco_scores, coverage_scores, voc_scores
 from wsperception.fusion import FusionSettings, fuse
 from wsperception.learn.methods import METHODS, wise
 from wsperception.learn.segment_store import image_segments
 from wsperception.learn.wise_masks import KINDS, FoundMasks, Maps, find_masks, read_maps
+from wsperception.nets.community_net import CommunityNet
 from wsperception.nets.detect import detect
+from wsperception.nets.jtsm_net import JtsmNet
 from wsperception.nets.perception_net import PerceptionNet
 from wsperception.nets.settings import DetectSettings
 from wsperception.nets.wise_net import WiseNet
@@ -95,7 +100,9 @@ def masks_of_run(run: Path) -> tuple[dict[str, Callable[[ClipFrame], FoundMasks]
         return {kind: partial(found, kind) for kind in KINDS}, data
     if isinstance(net, PerceptionNet):
         return {DETECTIONS: partial(_detected, net, settings.detect)}, data
-    raise InputError(f"{run}: expected a run of wise or wsmots")
+    if isinstance(net, CommunityNet | JtsmNet):
+        return tag_kinds(net, settings), data
+    raise InputError(f"{run}: expected a run of wise, community, jtsm or wsmots")
 
 
 def load_run(run: Path) -> tuple[nn.Module, Any, ClipSettings]:
@@ -175,6 +182,7 @@ def _scores(images: list[ImageInstances], class_count: int) -> dict[str, float |
         "MUCov": coverage.mucov,
         "MWCov": coverage.mwcov,
         "ABO": coverage.abo,
+        "CorLoc": correct_localisation(map(boxes_of_masks, images), class_count).mean,
     }
     return {name: None if math.isnan(value) else round(100.0 * value, 3) for name, value in values.items()}
 
@@ -191,8 +199,9 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--out", type=Path, required=True, help="file of the scores")
     parser.add_argument("--split", default="all", help="sequences: all, train, val, fulltrain, or names and commas")
     parser.add_argument(
-        "--kinds", nargs="+", choices=(*KINDS, DETECTIONS), default=[], metavar="KIND", help="%(choices)s"
-    )
+        "--kinds", nargs="+", choices=(*KINDS, *TAG_KINDS, DETECTIONS), default=[], metavar="KIND",
+        help="%(choices)s",
+    )  # fmt: skip
     parser.add_argument("--min-area", type=int, default=0, help="smaller objects are ignored; pixels at network size")
     return parser.parse_args(arguments)
 

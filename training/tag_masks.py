@@ -4,12 +4,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
+import cv2
 import numpy as np
 
-from wsperception.data.clips import ClipFrame
+from wsperception.data.clips import ClipFrame, ClipSettings
+from wsperception.data.labelled_frames import LabelledFrame
 from wsperception.learn import community_inference, jtsm_inference
 from wsperception.learn.community_inference import FoundInstances, find_instances, replaced_by_proposals
 from wsperception.learn.jtsm_inference import painted_things, panoptic_segments
+from wsperception.learn.kept_work import decoded, image_content
 from wsperception.learn.methods import community, jtsm
 from wsperception.learn.proposals import Proposals, segment_proposals
 from wsperception.learn.segmented_image import segmented_image
@@ -17,6 +20,7 @@ from wsperception.learn.tagged_image import TaggedImage, chosen_boxes
 from wsperception.learn.wise_masks import FoundMasks
 from wsperception.nets.community_net import CommunityNet
 from wsperception.nets.jtsm_net import JtsmNet
+from wsperception.preprocess import letterbox
 from wsperception.types import SegmentMap
 
 INSTANCES, REPLACED, THINGS = "instances", "replaced", "things"
@@ -61,7 +65,7 @@ def tag_kinds(net: Network, settings: Any) -> dict[str, Callable[[ClipFrame], Fo
 
     def things(sample: ClipFrame) -> FoundMasks:
         segments = tag_segments(net, settings, _untagged(sample))
-        rows = np.flatnonzero((segments.class_ids >= 0) & (segments.class_ids < _thing_count(net)))
+        rows = np.flatnonzero((segments.class_ids >= 0) & (segments.class_ids < thing_count(net)))
         parts: np.ndarray = segments.ids[None] == rows[:, None, None]
         return FoundMasks(parts, segments.class_ids[rows].astype(np.int64), segments.scores[rows])
 
@@ -100,6 +104,25 @@ def jtsm_segments(net: JtsmNet, settings: jtsm.Settings, picture: Picture) -> Se
     return panoptic_segments(net, segmented_image(picture.image, tags, proposals, limit, picture.source), inference)
 
 
+def tag_masks(net: Network, settings: Any, data: ClipSettings, frame: LabelledFrame) -> tuple[np.ndarray, np.ndarray]:
+    """Pseudo masks of a frame: (H, W) uint16, 0 background, from 1 the numbers of its things; and their classes (N,).
+
+    A thing of the tags of which nothing was found stands at the end, and has no pixel.
+    """
+    assert frame.weak is not None and frame.weak.tags is not None
+    image = decoded(image_content(frame.path), frame.path)
+    picture, placing = letterbox(image, data.input_size)
+    rows, columns = placing.content_size
+    content = np.ascontiguousarray(picture[:rows, :columns])
+    found = tag_segments(net, settings, Picture(content, frame.weak.tags, str(frame.path)))
+    things = int((found.class_ids < thing_count(net)).sum()) - 1  # the first rows after void
+    ids = np.where(found.ids <= things, found.ids, 0).astype(np.uint16)
+    resized: np.ndarray = cv2.resize(ids, image.shape[1::-1], interpolation=cv2.INTER_NEAREST_EXACT)
+    classes = found.class_ids[1 : things + 1].astype(np.int64)
+    missing = np.setdiff1d(np.flatnonzero(frame.weak.tags[: thing_count(net)]), classes)
+    return resized, np.concatenate([classes, missing])
+
+
 def _proposals(image: np.ndarray, settings: community.Settings | jtsm.Settings) -> Proposals:
     found = segment_proposals(image, settings.segments)
     kept = found.areas <= settings.largest_segment * found.superpixels.size
@@ -121,5 +144,6 @@ def _masks(found: FoundInstances) -> FoundMasks:
     return FoundMasks(found.masks, found.class_ids, found.scores)
 
 
-def _thing_count(net: Network) -> int:
+def thing_count(net: Network) -> int:
+    """How many of the classes, the first ones, are things."""
     return net.thing_count if isinstance(net, JtsmNet) else net.class_count

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks.tags.learning import Schedule, fit, warm_up
+from benchmarks.tags.learning import Schedule, fit, fold, warm_up
 from benchmarks.tags.results import Layout
 from benchmarks.tags.scenes import THINGS, Scene
 from wsperception.evaluation.detection import ImageBoxes, box_scores, correct_localisation
@@ -27,15 +27,15 @@ from wsperception.learn.tagged_image import ProposalChoice, TaggedImage, chosen_
 from wsperception.nets.community_net import CommunityNetSettings
 
 NET = CommunityNetSettings(
-    backbone="tiny", pooling="align", pool_side=4, regressor_features=64, cam_channels=32, mask_side=10,
+    backbone="tiny", pooling="align", pool_side=3, regressor_features=64, cam_channels=32, mask_side=10,
     mask_channels=32, mask_layers=4,
 )  # fmt: skip
 SETTINGS = community.Settings(
-    net=NET, segments=ProposalSettings(superpixels=60, paired=60), choice=ProposalChoice(limit=48, min_side=20.0),
-    scales=(112, 128), foreground=4, background=4,
+    net=NET, segments=ProposalSettings(superpixels=60, paired=60), choice=ProposalChoice(limit=32, min_side=20.0),
+    scales=(128,), foreground=4, background=4,
 )  # fmt: skip
-INFERENCE = InferenceSettings(scales=(120,), flip=False)
-SCHEDULE = Schedule(warm_up=150, steps=300, side=128, rate=1e-3)
+INFERENCE = InferenceSettings(scales=(128,), flip=False)
+SCHEDULE = Schedule(warm_up=120, steps=200, side=96, rate=1e-3)
 
 
 @dataclass(frozen=True)
@@ -146,6 +146,7 @@ def train_row(
     """A trained method, and its loss terms and figures step by step."""
     method = built(row, seed)
     method.net.backbone.load_state_dict(warm)
+    fold(method.net.backbone)
     history = fit(method, [sample.tagged for sample in train], schedule, seed)
     return method.eval(), history
 

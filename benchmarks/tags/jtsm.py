@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.tags.jtsm_rows import LAYOUT, MEASURES, ROWS
-from benchmarks.tags.learning import Schedule, fit, kept_weights, warm_up
+from benchmarks.tags.learning import Schedule, fit, fold, kept_weights, warm_up
 from benchmarks.tags.results import arguments, finish, measure_missing
 from benchmarks.tags.scenes import CLASSES, STUFF, THINGS, Scene, draw_scenes
 from wsperception.data.panoptic_labels import PanopticLabels
@@ -124,6 +124,7 @@ def main(command: list[str] | None = None) -> int:
         torch.manual_seed(seed)
         model = jtsm.build(settings_of(row), len(CLASSES))
         model.net.backbone.load_state_dict(warm)
+        fold(model.net.backbone)
         started = time.process_time()
         history = fit(model, train, schedule, seed)
         scores = scores_of(model, val, scored, options.min_score) | {"cpu_seconds": time.process_time() - started}

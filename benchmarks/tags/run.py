@@ -19,7 +19,7 @@ from benchmarks.tags.results import arguments, finish, measure_missing
 from benchmarks.tags.scenes import draw_scenes
 from wsperception.errors import InputError
 
-SCENES = {"train": 200, "val": 100}
+SCENES = {"train": 120, "val": 60}
 
 
 def main(command: list[str] | None = None) -> int:

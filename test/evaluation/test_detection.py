@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from wsperception.errors import InputError
 from wsperception.evaluation.average_precision import area_under_envelope
-from wsperception.evaluation.detection import ImageBoxes, box_scores, correct_localisation
+from wsperception.evaluation.detection import ImageBoxes, box_scores, boxes_of_masks, correct_localisation
 from wsperception.evaluation.instance import ImageInstances, voc_scores
 
 NOTHING = np.zeros((0, 4))
@@ -127,3 +127,18 @@ def test_arrays_that_do_not_fit_are_named(changes, text: str):
     }  # fmt: skip
     with pytest.raises(InputError, match=text):
         ImageBoxes(**(good | changes))
+
+
+def test_boxes_around_masks_by_hand():
+    found, true = np.zeros((2, 4, 6), bool), np.zeros((1, 4, 6), bool)
+    found[0, 1, 2] = found[0, 3, 4] = True  # two pixels; the second mask has none
+    true[0, 0:2, 1:6] = True
+    masks = ImageInstances(found, np.array([0.5, 0.4]), np.array([1, 0]), true, np.array([1]), np.array([True]))
+    boxes = boxes_of_masks(masks)
+    assert boxes.boxes.tolist() == [[2, 1, 5, 4], [0, 0, 0, 0]] and boxes.true_boxes.tolist() == [[1, 0, 6, 2]]
+    assert boxes.scores.tolist() == [0.5, 0.4] and boxes.class_ids.tolist() == [1, 0]
+    assert boxes.true_classes.tolist() == [1] and boxes.ignored.tolist() == [True]
+    none = boxes_of_masks(
+        ImageInstances(found[:0], np.zeros(0), np.zeros(0, int), true, np.array([1]), np.array([True]))
+    )
+    assert none.boxes.shape == (0, 4)

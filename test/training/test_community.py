@@ -1,5 +1,6 @@
-"""Community Learning from the command line: only the classes of what is annotated are read."""
+"""Community Learning from the command line: from tags to scores, and to masks that train the deployable network."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -8,9 +9,11 @@ import pytest
 pytest.importorskip("torch")
 pytest.importorskip("skimage")
 
-from training import train
-from training.recipe import read_recipe
+from training import pseudo_labels, score, train
+from training.pseudo_folder import NOTE
+from training.recipe import LABELS, read_recipe
 from training.run_log import read_log
+from wsperception.data.labelled_frames import read_labelled_frames
 
 SMALL = (
     "data.input_size=[64, 160]", "data.frames=1", "data.flip=0", "data.focus=0", "data.scale_low=1",
@@ -27,27 +30,79 @@ def trained(data: Path, out: Path, cache: Path, *more: str) -> list[dict[str, fl
     options += ["--method", "community", "--data", str(data), "--out", str(out), "--batch", "2", "--device", "cpu"]
     options += ["--cache", str(cache), "--workers", "0", "--iterations", "2"]
     assert train.main(options) == 0
-    return [{k: v for k, v in entry.items() if "seconds" not in k} for entry in read_log(out / "log.jsonl")]
+    return steps(out)
 
 
-@pytest.mark.timeout(600)
-def test_tags_are_all_it_takes(kitti_root: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    log = trained(kitti_root, tmp_path / "run", tmp_path / "cache")
-    assert log[0].keys() >= {f"loss.{name}" for name in ("image", "refine", "box", "map", "mask")}
-    assert log[0]["idle_images"] == 0.0
+def steps(run: Path) -> list[dict[str, float]]:
+    return [{k: v for k, v in entry.items() if "seconds" not in k} for entry in read_log(run / "log.jsonl")]
+
+
+@pytest.fixture(scope="module")
+def tagged(kitti_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The images of the drive and their tags, nothing else."""
+    folder = tmp_path_factory.mktemp("tagged")
     lines = []
     for path in sorted((kitti_root / "training/image_02").glob("*/*.png")):
         name = f"{path.parent.name}-{path.name}"
-        (tmp_path / "tagged").mkdir(exist_ok=True)
-        shutil.copy(path, tmp_path / "tagged" / name)
+        shutil.copy(path, folder / name)
         lines.append(f"{name},car,pedestrian\n")
-    (tmp_path / "tagged/tags.csv").write_text("".join(lines))
-    assert trained(tmp_path / "tagged", tmp_path / "alone", tmp_path / "cache-alone") == log
-    # Not one proposal is as long as this: nothing can be learnt, nothing breaks, and the images are named.
-    idle = trained(tmp_path / "tagged", tmp_path / "idle", tmp_path / "cache-alone", "method.choice.min_side=1000")
+    (folder / "tags.csv").write_text("".join(lines))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def run(tagged: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two steps on the tags."""
+    folder = tmp_path_factory.mktemp("community")
+    trained(tagged, folder / "run", folder / "cache")
+    return folder / "run"
+
+
+@pytest.mark.timeout(600)
+def test_tags_are_all_it_takes(kitti_root: Path, run: Path, tmp_path: Path) -> None:
+    log = trained(kitti_root, tmp_path / "boxes", tmp_path / "cache")
+    assert log[0].keys() >= {f"loss.{name}" for name in ("image", "refine", "box", "map", "mask")}
+    assert [entry["idle_images"] for entry in log] == [0.0, 0.0]
+    assert steps(run) == log  # a drive with boxes gives its classes as tags, and nothing more
+
+
+@pytest.mark.timeout(600)
+def test_images_without_proposals_stop_nothing(tagged: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    # Not one proposal is as long as this.
+    idle = trained(tagged, tmp_path / "idle", tmp_path / "cache", "method.choice.min_side=1000")
     assert [entry["idle_images"] for entry in idle] == [1.0, 1.0]
     assert [entry["loss.total"] for entry in idle] == [0.0, 0.0]
     assert ".png: no proposals, so that nothing is learnt from it" in caplog.text
+
+
+@pytest.mark.timeout(600)
+def test_masks_of_tags_train_the_deployable_network(run: Path, tagged: Path, tmp_path: Path) -> None:
+    masks = tmp_path / "masks"
+    assert pseudo_labels.main(["--run", str(run), "--data", str(tagged), "--out", str(masks)]) == 0
+    note = json.loads((masks / NOTE).read_text())
+    frames = read_labelled_frames((masks,), "all", LABELS, "full")
+    assert len(frames) == 10 and len({frame.sequence for frame in frames}) == 10
+    assert sum(frame.objects for frame in frames) == note["objects"] > 0
+    # After two steps the network tells nothing apart: what counts is that each tag is a mask, or is counted as lost.
+    assert sum(len(set(frame.class_ids.tolist())) for frame in frames) + note["lost"] == 20
+    assert {frame.masks.size for frame in frames if frame.masks is not None} == {(64, 160)}
+    net = "{backbone: tiny, fpn_channels: 16, box_features: 16, mask_channels: 16, mask_layers: 1, track_features: 16}"
+    options = ["--method", "wsmots", "--labels", "pseudo", "--data", str(masks), "--out", str(tmp_path / "run")]
+    options += ["--batch", "2", "--iterations", "1", "--device", "cpu", "--workers", "0", "--no-cache"]
+    for change in ("data.input_size=[64, 160]", f"method.net={net}", "method.roi_samples=16", "method.proposals=50"):
+        options += ["--set", change]
+    assert train.main(options) == 0
+
+
+@pytest.mark.timeout(600)
+def test_scores_of_a_run(run: Path, kitti_root: Path, tmp_path: Path) -> None:
+    options = ["--run", str(run), "--data", str(kitti_root), "--split", "0000", "--out", str(tmp_path / "scores.json")]
+    assert score.main(options) == 0
+    found = json.loads((tmp_path / "scores.json").read_text())
+    assert (found["images"], found["objects"], sorted(found["kinds"])) == (5, 10, ["instances", "replaced"])
+    for values in found["kinds"].values():
+        assert {"VOC AP25", "VOC AP50", "VOC AP75", "ABO", "CorLoc"} <= values.keys()
+        assert 0.0 < values["ABO"] <= 100.0 and 0.0 <= values["CorLoc"] <= 100.0
 
 
 def test_a_tag_that_is_no_class_stops_before_training(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

@@ -1,5 +1,6 @@
 """JTSM from the command line: a run of two steps, and the paper's recipe."""
 
+import json
 from pathlib import Path
 from typing import cast
 
@@ -8,15 +9,21 @@ import pytest
 pytest.importorskip("torch")
 pytest.importorskip("skimage")
 
+import numpy as np
 import torch
 from torchvision.models import resnet18
 
-from training import train
+from training import pseudo_labels, tag_score, train
+from training.pseudo_folder import NOTE
 from training.recipe import read_recipe
 from training.run_log import read_log
+from wsperception.data.coco_panoptic_writer import PanopticWriter
+from wsperception.data.mots import read_mots
+from wsperception.geometry import tight_boxes
 from wsperception.nets.jtsm_net import JtsmNet, JtsmNetSettings
 from wsperception.nets.perception_net import PerceptionNet
 from wsperception.nets.weights import load_imagenet
+from wsperception.types import LabelSpace, SegmentMap
 
 SMALL = (
     "data.input_size=[64, 160]", "data.frames=1", "data.flip=0", "data.focus=0", "data.scale_low=1",
@@ -42,8 +49,34 @@ def test_two_steps_give_weights_and_are_repeatable(kitti_root: Path, tmp_path: P
     assert log[0]["idle_images"] == 0.0
     assert (tmp_path / "run/weights.pt").exists()
     assert trained(kitti_root, tmp_path / "again") == log
-    stuff = trained(kitti_root, tmp_path / "stuff", "method.stuff_classes=1")
-    assert stuff[0]["loss.semantic"] > 0.0
+
+
+@pytest.mark.timeout(600)
+def test_things_and_stuff_are_scored_and_things_handed_over(kitti_root: Path, tmp_path: Path) -> None:
+    log = trained(kitti_root, tmp_path / "run", "method.stuff_classes=1")  # pedestrians, of all things
+    assert log[0]["loss.semantic"] > 0.0
+    truth = tmp_path / "truth"
+    space = LabelSpace(("car", "pedestrian"), (True, False))
+    ids = np.zeros((64, 160), np.uint16)
+    ids[10:30, 20:50], ids[40:] = 1, 2
+    classes, scores = np.array([-1, 0, 1], np.int32), np.array([0, 1, 1], np.float32)
+    segments = SegmentMap(ids, classes, scores, np.array([0, 1, 0], np.int32), tight_boxes(ids, 3))
+    with PanopticWriter(truth, "0000", space) as writer:
+        for number in range(5):
+            writer.add(number, segments)
+    where = ["--run", str(tmp_path / "run"), "--data", str(kitti_root), "--split", "0000"]
+    command = [*where, "--truth", str(truth), "--out", str(tmp_path / "scores")]
+    assert tag_score.main(command) == 0
+    found = json.loads((tmp_path / "scores/scores.json").read_text())
+    assert found["images"] == 5 and set(found["classes"]) == {"car", "pedestrian"}
+    assert tag_score.main(command) == 2  # it is there
+    assert pseudo_labels.main([*where, "--out", str(tmp_path / "masks")]) == 0
+    objects = [
+        entry for path in (tmp_path / "masks/training/instances_txt").iterdir() for entry in read_mots(path).objects
+    ]
+    assert {entry.class_id for entry in objects} <= {1}  # cars alone
+    note = json.loads((tmp_path / "masks" / NOTE).read_text())
+    assert len(objects) == note["objects"] and note["objects"] + note["lost"] >= 5
 
 
 def test_the_papers_recipe() -> None:

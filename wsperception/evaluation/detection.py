@@ -7,8 +7,8 @@ import numpy as np
 
 from wsperception.errors import InputError
 from wsperception.evaluation.average_precision import ScoredOverlaps, average_precision
-from wsperception.evaluation.instance import InstanceScores
-from wsperception.geometry import box_iou
+from wsperception.evaluation.instance import ImageInstances, InstanceScores
+from wsperception.geometry import box_iou, tight_boxes
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,6 +44,15 @@ class ImageBoxes:
                 raise InputError(f"ImageBoxes.{name}: expected shape ({count},), got {getattr(self, name).shape}")
         if np.isnan(self.scores).any():
             raise InputError("ImageBoxes.scores: expected numbers, got NaN")
+
+
+def boxes_of_masks(image: ImageInstances) -> ImageBoxes:
+    """The boxes around masks, found and true; a mask without a pixel has one without area."""
+    found, true = (
+        np.array([tight_boxes(mask.astype(np.uint16), 2)[1] for mask in masks], np.float32).reshape(-1, 4)
+        for masks in (image.masks, image.true_masks)
+    )
+    return ImageBoxes(found, image.scores, image.class_ids, true, image.true_classes, image.ignored)
 
 
 @dataclass(frozen=True, eq=False)
