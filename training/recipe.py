@@ -83,6 +83,9 @@ class Recipe:
                 f"training.batch: expected a multiple of data.frames x accumulate = {self.data.frames} x "
                 f"{self.training.accumulate}, got {self.training.batch}"
             )
+        if self.training.supervision == "tags" and any(self.data.crop):
+            height, width = self.data.crop
+            raise InputError(f"data.crop: expected 0 0, as tags are those of whole images, got {height} {width}")
         if self.needs_teacher and self.training.average == 0.0:
             raise InputError(
                 "training.average: expected above 0, as the method learns from the averaged weights, got 0"

@@ -2,7 +2,8 @@
 
     python -m benchmarks.tags.run --out out/tags
 
-Goes on where it stopped: a (row, seed) that has its result is not repeated. Writes table.md below --out.
+Goes on where it stopped: a (row, seed) that has its result is not repeated. Writes table.md below --out, and
+a picture of each row and seed.
 """
 
 import sys
@@ -15,11 +16,14 @@ import torch
 from benchmarks.tags import community
 from benchmarks.tags.community import LAYOUT, ROWS, SCHEDULE
 from benchmarks.tags.learning import kept_weights
+from benchmarks.tags.pictures import draw
 from benchmarks.tags.results import arguments, finish, measure_missing
 from benchmarks.tags.scenes import draw_scenes
 from wsperception.errors import InputError
 
 SCENES = {"train": 120, "val": 60}
+SHOWN = 8
+"""Scenes in the picture of a row."""
 
 
 def main(command: list[str] | None = None) -> int:
@@ -40,6 +44,7 @@ def main(command: list[str] | None = None) -> int:
         started = time.process_time()
         method, history = community.train_row(row, warm, train, schedule, seed)
         scores = community.score_row(method, train, val).mapping() | {"cpu_seconds": time.process_time() - started}
+        draw(method, val[:SHOWN], options.out / f"pictures/{row}@{seed}.png")
         return {"scores": scores, "history": history[:: max(1, len(history) // 20)]}
 
     try:

@@ -14,6 +14,7 @@ from training.pseudo_folder import NOTE
 from training.recipe import LABELS, read_recipe
 from training.run_log import read_log
 from wsperception.data.labelled_frames import read_labelled_frames
+from wsperception.errors import InputError
 
 SMALL = (
     "data.input_size=[64, 160]", "data.frames=1", "data.flip=0", "data.focus=0", "data.scale_low=1",
@@ -111,6 +112,11 @@ def test_a_tag_that_is_no_class_stops_before_training(tmp_path: Path, capsys: py
     assert train.main(options) == 2
     assert "tags.csv: line 1: expected tags of car, pedestrian, got 'ufo'" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
+
+
+def test_tags_are_not_those_of_a_window() -> None:
+    with pytest.raises(InputError, match=r"data\.crop: expected 0 0, as tags are those of whole images, got 64 96"):
+        read_recipe("community", None, ["data.crop=[64, 96]"])
 
 
 def test_the_papers_recipe() -> None:

@@ -98,8 +98,8 @@ def log_of_other_classes(logits: Tensor) -> Tensor:
     # Only the likeliest class may be near 1: what is left for it is added up from the others.
     others = shares.scatter(1, top, -torch.inf).logsumexp(dim=1, keepdim=True)
     likeliest = torch.zeros_like(shares, dtype=torch.bool).scatter(1, top, True)
-    # 0.5 in place of the likeliest: the branch that is not taken must not give an infinite slope.
-    return torch.where(likeliest, others, torch.log1p(-shares.exp().masked_fill(likeliest, 0.5)))
+    # The likeliest is taken out of the second branch, where its slope would be infinite.
+    return torch.where(likeliest, others, torch.log1p(-shares.exp().masked_fill(likeliest, 0.0)))
 
 
 @torch.no_grad()
