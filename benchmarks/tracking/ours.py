@@ -6,7 +6,7 @@ OURS: dict[str, TrackerSettings] = {
     # Eq. 3-4 on boxes alone: the embeddings are all alike. The threshold was chosen like all others.
     "paper": TrackerSettings(min_score=0.4),
     "full": TrackerSettings(min_score=0.6, association="full"),
-    "full, with masks": TrackerSettings(min_score=0.6, association="full", full=FullSettings(mask_weight=0.6)),
+    "full, no masks": TrackerSettings(min_score=0.6, association="full", full=FullSettings(mask_weight=0.0)),
 }
 
 CHOSEN = "full"

@@ -84,7 +84,7 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument("--out", type=Path, default=Path("out/tracking"))
     parser.add_argument("--splits", nargs="+", choices=sorted(SPLITS), default=["report", "mot15_tud"])
-    parser.add_argument("--seeds", type=int, nargs="+", default=[104, 105, 106], help="noise seeds")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[107, 108, 109], help="noise seeds")
     parser.add_argument("--trackers", nargs="*", help="only these, by name")
     return parser.parse_args()
 

@@ -219,6 +219,25 @@ def test_masks_decide_where_boxes_cannot():
     assert tracker.update(second, 10**8, ids).tolist() == [2, 1]
 
 
+def test_masks_do_not_decide_where_the_place_is_unsure():
+    # Two boxes, one above the other by a sixth of their side; seen once, the tracks may have moved by a third of it.
+    # The label map says they swapped, boxes say they did not: masks of full weight win, of the weight they earn lose.
+    def frame(swapped: bool) -> tuple[Instances, np.ndarray]:
+        ids = np.zeros(SIZE, np.uint16)
+        ids[20:67, 50:70], ids[20:67, 70:90] = (2, 1) if swapped else (1, 2)
+        return detections([[50.0, 20.0, 90.0, 60.0], [50.0, 27.0, 90.0, 67.0]], scores=[0.96, 0.96]), ids
+
+    def ids_of(doubt: float) -> list[int]:
+        tracker = Tracker(full(mask_weight=1.0, mask_doubt=doubt))
+        first, ids = frame(False)
+        tracker.update(first, 0, ids)
+        second, ids = frame(True)
+        return tracker.update(second, 10**8, ids).tolist()
+
+    assert ids_of(1e3) == [2, 1]
+    assert ids_of(0.05) == [1, 2]
+
+
 def row_of_cars(shift: float) -> Instances:
     sides = [16, 26, 20, 30, 18]
     return detections([at(30.0 + 45 * k + shift, side=side) for k, side in enumerate(sides)], size=(100, 1242))

@@ -35,6 +35,13 @@ def test_margins_by_hand():
     assert terms.margins(motion, 0.0).tolist() == [[0.0, 0.0]]
 
 
+def test_sureness_by_hand():
+    # Standard deviation 3 of width 20 and of height 10: 0.15 and 0.3 sides, and the greater counts.
+    motion = Motion(centred(A), np.zeros((1, 4)), np.full((3, 1, 4), 9.0))
+    assert terms.sureness(motion, 0.3) == pytest.approx(np.array([np.exp(-1.0)]))
+    assert terms.sureness(motion, 1e3) == pytest.approx(np.array([1.0]), abs=1e-3)
+
+
 def test_mask_overlap_by_hand():
     # Boxes 16 x 16. The track fills the left half of its box, 128 pixels. Detection 1 fills the left quarter there,
     # 64 pixels of its own box, all of them common: 64 / 128. Detection 2 fills the rest: common 64, own 192: 64 / 256.
@@ -79,8 +86,10 @@ def test_same_size_by_hand():
 
 
 def test_combined_is_a_weighted_mean():
-    one, half = np.ones((1, 1), np.float32), np.full((1, 1), 0.5, np.float32)
-    assert terms.combined([(3.0, one), (1.0, half), (0.0, half * 0)])[0, 0] == pytest.approx(0.875)
+    one, half = np.ones(2, np.float32), np.full(2, 0.5, np.float32)
+    # (3 + 0.5) / 4; where the second weighs as much as the first, (3 + 1.5) / 6
+    weights = np.array([1.0, 3.0], np.float32)
+    assert terms.combined([(3.0, one), (weights, half), (0.0, half * 0)]) == pytest.approx(np.array([0.875, 0.75]))
 
 
 def test_no_track_or_no_detection():

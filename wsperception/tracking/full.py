@@ -164,10 +164,11 @@ def similarity(tracks: FullTracks, found: Found, seconds: float, full: FullSetti
     touching *= tracks.class_ids[:, None] == found.class_ids[None, :]
     touching *= terms.same_size(places, found.boxes, full.size_gate)
     lines, columns = np.nonzero(touching)
-    parts = [(1.0, touching[lines, columns])]
+    parts: list[tuple[float | np.ndarray, np.ndarray]] = [(1.0, touching[lines, columns])]
     if found.label_map.size:
         overlap = terms.mask_overlap(tracks.shapes, places, found.label_map, found.all_shapes, found.all_boxes)
-        parts.append((full.mask_weight, overlap[lines, found.order[columns]]))
+        weight = full.mask_weight * terms.sureness(tracks.motion, full.mask_doubt)
+        parts.append((weight[lines], overlap[lines, found.order[columns]]))
     if full.appearance_weight > 0 and tracks.gallery.informative:
         alike = terms.likeness(tracks.gallery.embeddings, found.embeddings, lines, columns)
         parts.append((full.appearance_weight, alike))

@@ -133,10 +133,11 @@ def completed(boxes: np.ndarray, places: np.ndarray, image_size: tuple[int, int]
     height, width = image_size
     limits = np.array([width, height], np.float32)
     slack = 0.005 * limits
-    low, high = boxes[:, :2], boxes[:, 2:]
-    low = np.where(low <= slack, np.minimum(low, places[:, :2]), low)
-    high = np.where(high >= limits - slack, np.maximum(high, places[:, 2:]), high)
-    return np.concatenate([low, high], axis=1)
+    result = boxes.copy()
+    low, high = result[:, :2], result[:, 2:]
+    np.minimum(low, places[:, :2], out=low, where=low <= slack)
+    np.maximum(high, places[:, 2:], out=high, where=high >= limits - slack)
+    return result
 
 
 def resized(motion: Motion, scale_x: float, scale_y: float) -> Motion:

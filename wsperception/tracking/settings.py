@@ -52,8 +52,14 @@ class FullSettings:
         5.0, "and so many sides more per second that it was not seen", unit="1/s", low=0.0, high=1000.0
     )
     mask_weight: float = setting(
-        0.0, "Weight of the overlap of masks, that of boxes is 1; 0: not computed", low=0.0, high=100.0
-    )
+        1.0, "Weight of the overlap of masks where a track's place is sure, that of boxes is 1; 0: not computed",
+        low=0.0, high=100.0,
+    )  # fmt: skip
+    mask_doubt: float = setting(
+        0.15,
+        "That weight falls to 1/e where the standard deviation of the place predicted is this share of the box's side",
+        low=1e-3, high=1e3,
+    )  # fmt: skip
     appearance_weight: float = setting(
         1.0, "Weight of the likeness of embeddings, where the model gives any; that of boxes is 1", low=0.0, high=100.0
     )

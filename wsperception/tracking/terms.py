@@ -14,7 +14,7 @@ WIDEST = 1.0
 """No box is widened by more than this share of its side, however unsure its place."""
 BLOCK = 4096
 """Pairs whose embeddings are gathered at once, so that thousands of objects on one heap need no gigabytes."""
-CENTRES = (np.arange(CELLS) + 0.5) / CELLS
+CENTRES = ((np.arange(CELLS) + 0.5) / CELLS).astype(np.float32)
 
 
 def margins(motion: Motion, deviations: float) -> np.ndarray:
@@ -23,9 +23,17 @@ def margins(motion: Motion, deviations: float) -> np.ndarray:
     So many standard `deviations` of its predicted place, at most WIDEST: the margin grows with the time between frames
     and with every gap, and shrinks as a track gets to know its speed.
     """
-    unsure = np.sqrt(motion.spread[0, :, :2]) / motion.position[:, 2:]
-    widened: np.ndarray = np.minimum(deviations * unsure, WIDEST)
+    widened: np.ndarray = np.minimum(deviations * _unsureness(motion), WIDEST)
     return widened
+
+
+def sureness(motion: Motion, doubt: float) -> np.ndarray:
+    """(T,) float32 in [0, 1]: what a silhouette laid over the predicted place is worth.
+
+    It is laid amiss by as much as the place is: 1/e where the greater standard deviation of the two, as share of the
+    side, is `doubt`. After a gap, at a low frame rate and for a new track boxes, which are widened, know more.
+    """
+    return np.asarray(np.exp(-_unsureness(motion).max(axis=1) / doubt), np.float32)
 
 
 def widened_iou(places: np.ndarray, boxes: np.ndarray, margin: np.ndarray) -> np.ndarray:
@@ -73,8 +81,8 @@ def mask_overlap(
     Estimated from CELLS x CELLS points per track: 30 tracks take 0.05 ms, whatever the size of the image.
     """
     tracks, count = len(shapes), len(boxes)
-    labels = np.where(shapes, _labels_at(label_map, places), 0).reshape(tracks, -1).astype(np.intp)
-    labels += np.arange(tracks)[:, None] * (count + 1)
+    labels = (_labels_at(label_map, places) * shapes).reshape(tracks, -1)
+    labels = labels + np.arange(tracks)[:, None] * (count + 1)
     points = np.bincount(labels.ravel(), minlength=tracks * (count + 1)).reshape(tracks, count + 1)[:, 1:]
     cell = box_areas(places) / CELLS**2  # (T,)
     common = points * cell[:, None]  # (T, N)
@@ -111,23 +119,29 @@ def same_size(places: np.ndarray, boxes: np.ndarray, factor: float) -> np.ndarra
     return np.asarray((ratio <= factor) & (ratio >= 1.0 / factor))
 
 
-def combined(terms: list[tuple[float, np.ndarray]]) -> np.ndarray:
-    """The weighted mean of terms of one shape. At least one weight is above 0."""
+def combined(terms: list[tuple[float | np.ndarray, np.ndarray]]) -> np.ndarray:
+    """The weighted mean of P pairs' terms (P,), each with one weight or (P,) of them; no pair has weights of 0 only."""
     if len(terms) == 1:
         return terms[0][1]
-    total = sum(weight for weight, _ in terms)
-    assert total > 0
-    result = np.zeros_like(terms[0][1])
+    result, total = np.zeros_like(terms[0][1]), np.zeros_like(terms[0][1])
     for weight, term in terms:
-        result += np.float32(weight / total) * term
+        result += weight * term
+        total += weight
+    result /= total
     return result
+
+
+def _unsureness(motion: Motion) -> np.ndarray:
+    """(T, 2) standard deviation of the place, as share of width and height."""
+    return np.asarray(np.sqrt(motion.spread[0, :, :2]) / motion.position[:, 2:])
 
 
 def _labels_at(label_map: np.ndarray, boxes: np.ndarray) -> np.ndarray:
     """(N, CELLS, CELLS) labels at the cell centres of each box; 0 outside of the image."""
-    height, width = label_map.shape
-    x = (boxes[:, 0, None] + (boxes[:, 2] - boxes[:, 0])[:, None] * CENTRES).astype(np.int64)  # (N, CELLS)
-    y = (boxes[:, 1, None] + (boxes[:, 3] - boxes[:, 1])[:, None] * CENTRES).astype(np.int64)
-    inside = ((x >= 0) & (x < width))[:, None, :] & ((y >= 0) & (y < height))[:, :, None]
-    labels = label_map[np.clip(y, 0, height - 1)[:, :, None], np.clip(x, 0, width - 1)[:, None, :]]
-    return np.where(inside, labels, 0)
+    corner = boxes[:, :2, None]
+    points = (corner + (boxes[:, 2:, None] - corner) * CENTRES).astype(np.int32)  # (N, 2, CELLS): x, then y
+    inside = np.clip(points, 0, np.array(label_map.shape[::-1], np.int32)[:, None] - 1)
+    labels: np.ndarray = label_map[inside[:, 1, :, None], inside[:, 0, None, :]]
+    known = inside == points
+    labels *= known[:, 1, :, None] & known[:, 0, None, :]
+    return labels
