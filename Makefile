@@ -1,5 +1,5 @@
 # make demo    the whole path on a synthetic drive, starting from nothing but Python and a package index
-# make test    all tests                        (ARGS="-k tracking" selects, WORKERS=1 for one process)
+# make test    all tests, a process per core     (ARGS="-k tracking" selects, WORKERS=1 for one process)
 # make lint    ruff, mypy and the package's own checks
 # make bench   the benchmarks that need nothing but the repository; benchmarks/ says what each measures
 # make clean   removes what the other goals made; .venv stays
@@ -13,7 +13,7 @@ SHELL := bash
 .PHONY: help demo test lint bench clean
 
 PYTHON ?= python3
-WORKERS ?= 2
+WORKERS ?= logical
 ARGS ?=
 OUT ?= out/demo
 
@@ -35,7 +35,7 @@ demo: .venv/demo-$(KEY)
 	$(BIN)/wsperception demo --out $(OUT)
 
 test: .venv/all-$(KEY)
-	$(ONE_THREAD) $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --durations 8 $(ARGS)
+	$(ONE_THREAD) $(BIN)/python -m pytest --numprocesses $(WORKERS) --maxprocesses 8 --dist loadfile --no-loadscope-reorder --durations 8 $(ARGS)
 
 lint: .venv/all-$(KEY)
 	$(BIN)/ruff check .
