@@ -30,9 +30,11 @@ from training.run_log import CollapseAlarm, RunLog
 from wsperception.data.clips import ClipSampler
 from wsperception.data.frame_store import FrameStore
 from wsperception.data.labelled_frames import LabelledFrame, read_labelled_frames
+from wsperception.data.panoptic_frames import PanopticFrames
 from wsperception.data.tagged_frames import read_tagged_frames
 from wsperception.errors import InputError
 from wsperception.learn.methods import METHODS, supervisions
+from wsperception.learn.methods.panoptic import PanopticNet
 from wsperception.learn.pseudo_cache import with_pseudo_masks
 from wsperception.learn.segment_store import SegmentStore
 from wsperception.nets.community_net import CommunityNet
@@ -42,6 +44,8 @@ from wsperception.nets.weights import load_imagenet
 from wsperception.nets.wise_net import WiseNet
 
 DOWNLOAD = "download"
+SEMANTIC = "semantic."
+"""What the names of the weights of a PerceptionNet's semantic branch begin with."""
 
 logger = logging.getLogger(__name__)
 
@@ -83,6 +87,7 @@ def run(options: argparse.Namespace, recipe: Recipe, processes: Processes, comma
     frames, masked = _with_masks(frames, recipe, out, options)
     store = FrameStore(frames, recipe.data.stored_size, masked, cache, max(options.workers, 2))
     segments = _segments(store, recipe, cache, options.workers)
+    panoptic = PanopticFrames(frames, options.data, options.panoptic, recipe.labels) if options.panoptic else None
     if processes.first:
         processes.wait()
     training = _prepare(recipe, processes)
@@ -91,7 +96,7 @@ def run(options: argparse.Namespace, recipe: Recipe, processes: Processes, comma
     else:
         start = 0
         _start_weights(training, recipe, processes, options)
-    sampler = ClipSampler(frames, store, recipe.data, recipe.training.seed, segments)
+    sampler = ClipSampler(frames, store, recipe.data, recipe.training.seed, segments, panoptic)
     processes.wait()  # before the first process writes what the others look for
     if processes.first:
         out.mkdir(parents=True, exist_ok=True)
@@ -193,7 +198,7 @@ def _start_weights(training: Training, recipe: Recipe, processes: Processes, opt
     if options.init is not None:
         _load_weights(training.net, options.init)
     elif options.imagenet is not None:
-        if not isinstance(training.net, PerceptionNet | WiseNet | CommunityNet | JtsmNet):
+        if not isinstance(training.net, PerceptionNet | WiseNet | CommunityNet | JtsmNet | PanopticNet):
             raise InputError(f"--imagenet: the network of {recipe.name} takes no ImageNet weights")
         # All that is asked of the network is its backbone's body, and which one that is.
         net = cast(PerceptionNet, training.net)
@@ -201,8 +206,12 @@ def _start_weights(training: Training, recipe: Recipe, processes: Processes, opt
 
 
 def _load_weights(net: torch.nn.Module, path: Path) -> None:
+    weights = checkpoint.load_tensors(path)
+    if isinstance(net, PerceptionNet) and not any(name.startswith(SEMANTIC) for name in weights):
+        # A semantic branch may be added to a network that was trained without one: it starts as it is.
+        weights = {name: value for name, value in net.state_dict().items() if name.startswith(SEMANTIC)} | weights
     try:
-        net.load_state_dict(checkpoint.load_tensors(path))
+        net.load_state_dict(weights)
     except RuntimeError as error:
         reason = " ".join(str(error).split())[:200]
         raise InputError(f"{path}: expected weights of this network: {reason}") from None
@@ -259,6 +268,9 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--method", choices=sorted(METHODS), default="wsmots")
     parser.add_argument("--data", type=Path, nargs="+", required=True, help="KITTI folders or synthetic drives")
+    parser.add_argument(
+        "--panoptic", type=Path, nargs="+", metavar="FOLDER", help="COCO panoptic labels, one folder for each of --data"
+    )
     parser.add_argument("--out", type=Path, required=True, help="folder of the run")
     parser.add_argument("--config", type=Path, help="YAML with the sections training, data and method")
     parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="change one setting")

@@ -9,6 +9,7 @@ import pytest
 from wsperception.data.coco_panoptic import open_coco_panoptic
 from wsperception.data.coco_panoptic_writer import PanopticWriter, category_numbers
 from wsperception.data.drive.panoptic import CATEGORIES, LABEL_SPACE
+from wsperception.data.panoptic_labels import PanopticLabels
 from wsperception.types import VOID, LabelSpace, SegmentMap
 
 LABELS = LabelSpace(("car", "pedestrian", "road", "sky"), (True, True, False, False))
@@ -101,3 +102,22 @@ def test_rows_without_a_pixel_and_empty_frames(tmp_path):
     with PanopticWriter(tmp_path, "b", LABELS) as writer:
         pass
     assert json.loads(writer.path.read_text())["images"] == []
+
+
+def test_labels_keep_their_rows_and_crowds(tmp_path):
+    # Void, car, a crowd of cars, another car, road; a pedestrian's row has no pixel.
+    ids = np.array([[0, 1, 1, 2], [3, 4, 4, 4]], np.uint16)
+    classes = np.array([VOID, 0, 0, 0, 2, 1], np.int32)
+    crowd = np.array([False, False, True, False, False, False])
+    with PanopticWriter(tmp_path, "0004", LABELS) as writer:
+        writer.add_labels(7, PanopticLabels("hand", ids, classes, crowd, (classes >= 0).astype(np.float32)))
+    segments = json.loads(writer.path.read_text())["annotations"][0]["segments_info"]
+    # category * 65536 + row; a crowd and stuff have no number of their own.
+    assert [one["id"] for one in segments] == [65536 + 1, 65536, 65536 + 3, 11 * 65536]
+    assert [one["iscrowd"] for one in segments] == [0, 1, 0, 0]
+    assert segments[0]["bbox"] == [1, 0, 2, 1]
+    (found,) = open_coco_panoptic(writer.path)
+    assert found.name == "000007"
+    assert (found.semantic() == np.array([[255, 0, 0, 0], [0, 2, 2, 2]])).all()
+    assert (found.is_crowd[found.ids] == (ids == 2)).all()
+    assert found.ids[0, 1] != found.ids[1, 0]

@@ -8,7 +8,9 @@ import numpy as np
 
 from wsperception.data.frame_store import FrameStore, StoredFrame
 from wsperception.data.labelled_frames import IGNORE_ROW, LabelledFrame
+from wsperception.data.panoptic_labels import PanopticLabels
 from wsperception.data.segments import OUTSIDE, Segments
+from wsperception.errors import InputError
 from wsperception.geometry import box_areas
 from wsperception.preprocess import PADDING, fit
 from wsperception.settings import check, setting
@@ -81,6 +83,7 @@ class ClipFrame:
     weak          WeakLabels or None   under point supervision: the points inside the content; its ignore boxes are
                                        those above. Under tags: those of the whole image
     segments      Segments or None     segment proposals, for methods that ask for them
+    panoptic      PanopticLabels or None   what every pixel shows, void outside the content; where such labels are given
     """
 
     image: np.ndarray
@@ -94,6 +97,7 @@ class ClipFrame:
     source: str
     weak: WeakLabels | None = None
     segments: Segments | None = None
+    panoptic: PanopticLabels | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,7 +123,7 @@ class ClipSampler:
 
     So the order of data needs no state: a resumed run, or one with another number of processes, reads the same clips.
     Every labelled frame opens one clip per epoch; each epoch has its own permutation. `segments` gives the proposals of
-    a row of the store, at the store's scale.
+    a row of the store, at the store's scale; `panoptic` the labels of a row, at the image's own.
     """
 
     def __init__(
@@ -129,10 +133,11 @@ class ClipSampler:
         settings: ClipSettings,
         seed: int,
         segments: Callable[[int], Segments] | None = None,
+        panoptic: Callable[[int], PanopticLabels] | None = None,
     ) -> None:
         assert len(frames) == len(store) > 0
         self._frames, self._store, self._settings, self._seed = frames, store, settings, seed
-        self._segments = segments
+        self._segments, self._panoptic = segments, panoptic
         sequences = np.array([frame.sequence for frame in frames])
         self._first = np.searchsorted(sequences, sequences, side="left")  # frames are in order of their sequences
         self._end = np.searchsorted(sequences, sequences, side="right")
@@ -161,9 +166,13 @@ class ClipSampler:
     def _sample(self, row: int, change: Augmentation, position: int) -> ClipFrame:
         stored = self._store[row]
         sample = augment(self._frames[row], stored, change, self._settings, position)
-        if self._segments is None:
-            return sample
-        return replace(sample, segments=moved_segments(self._segments(row), stored, change, self._settings))
+        if self._segments is not None:
+            segments = moved_segments(self._segments(row), stored, change, self._settings)
+            sample = replace(sample, segments=segments)
+        if self._panoptic is not None:
+            labels = moved_panoptic(self._panoptic(row), stored, change, self._settings)
+            sample = replace(sample, panoptic=labels)
+        return sample
 
     def _random(self, number: int) -> np.random.Generator:
         return np.random.default_rng([self._seed, 1, number])
@@ -270,6 +279,25 @@ def moved_segments(segments: Segments, stored: StoredFrame, change: Augmentation
         segments.superpixels, matrix, (width, height), flags=cv2.INTER_NEAREST, borderValue=OUTSIDE
     )
     return replace(segments, superpixels=superpixels)
+
+
+def moved_panoptic(
+    labels: PanopticLabels, stored: StoredFrame, change: Augmentation, settings: ClipSettings
+) -> PanopticLabels:
+    """Labels of the original image at network size under `change`; rows that it leaves out have no pixel then.
+
+    Raises InputError where they are not of the image's size.
+    """
+    size = stored.placing.image_size
+    if labels.ids.shape != size:
+        got = labels.ids.shape
+        raise InputError(f"{labels.name}: expected labels of {size[1]} x {size[0]} px, got {got[1]} x {got[0]}")
+    height, width = settings.sample_size
+    matrix = _transform(stored, change, settings)[0] * [stored.placing.scale_x, stored.placing.scale_y, 1.0]
+    ids = cv2.warpAffine(
+        labels.ids, _pixel_index_matrix(matrix), (width, height), flags=cv2.INTER_NEAREST, borderValue=0
+    )
+    return replace(labels, ids=ids)
 
 
 def _places(frame: LabelledFrame) -> np.ndarray:

@@ -18,6 +18,7 @@ import numpy as np
 from wsperception.data.label_values import whole_number
 from wsperception.data.panoptic_labels import PanopticLabels, PanopticSet, check_size, read_label_image, relabelled
 from wsperception.errors import InputError
+from wsperception.geometry import tight_boxes
 from wsperception.types import VOID, LabelSpace
 
 
@@ -85,6 +86,38 @@ def segment_numbers(values: np.ndarray) -> np.ndarray:
 def segment_colours(numbers: np.ndarray) -> np.ndarray:
     """(H, W, 3) uint8 blue first, as OpenCV writes it, of segment numbers (H, W) below 2**24."""
     return np.stack([numbers >> 16 & 255, numbers >> 8 & 255, numbers & 255], axis=-1).astype(np.uint8)
+
+
+def segment_entries(
+    ids: np.ndarray, numbers: Sequence[int], categories: Sequence[int], is_crowd: Sequence[bool]
+) -> list[dict[str, Any]]:
+    """`segments_info` of the rows of a map that have a pixel, row 0 left out; bbox is x, y, width, height.
+
+    ids         (H, W)     row of every pixel
+    numbers     R numbers of the segments in the PNG file, R category ids, and R times whether they are crowds
+    """
+    areas = np.bincount(ids.ravel(), minlength=len(numbers)).tolist()
+    boxes = tight_boxes(ids, len(numbers)).astype(int).tolist()
+    return [
+        {
+            "id": numbers[row],
+            "category_id": categories[row],
+            "area": areas[row],
+            "bbox": [x0, y0, x1 - x0, y1 - y0],
+            "iscrowd": int(is_crowd[row]),
+        }
+        for row, (x0, y0, x1, y1) in enumerate(boxes)
+        if row and areas[row]
+    ]
+
+
+def category_entries(categories: Categories) -> list[dict[str, Any]]:
+    """What a JSON file says of the classes."""
+    labels = categories.labels
+    return [
+        {"id": number, "name": name, "isthing": int(thing)}
+        for number, name, thing in zip(categories.numbers, labels.names, labels.is_thing, strict=True)
+    ]
 
 
 def read_json(path: Path) -> dict[str, Any]:

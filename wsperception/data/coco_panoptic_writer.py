@@ -3,13 +3,13 @@
 import json
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TextIO
+from typing import TextIO
 
 import numpy as np
 
-from wsperception.data.coco_panoptic import segment_colours
+from wsperception.data.coco_panoptic import Categories, category_entries, segment_colours, segment_entries
 from wsperception.data.drive.png import encode_png
-from wsperception.geometry import tight_boxes
+from wsperception.data.panoptic_labels import PanopticLabels
 from wsperception.rle import mots_class_numbers
 from wsperception.types import LabelSpace, SegmentMap
 
@@ -48,13 +48,31 @@ class PanopticWriter:
 
     def add(self, index: int, segments: SegmentMap) -> None:
         """The segments of frame `index`."""
-        numbers = self._numbers(segments)
-        colours = segment_colours(numbers[None])[0]  # (R, 3)
+        crowd = np.zeros(len(segments.class_ids), bool)
+        self._write(index, segments.ids, self._numbers(segments), crowd, segments.scores)
+
+    def add_labels(self, index: int, labels: PanopticLabels) -> None:
+        """The labels of frame `index`: the rows of things are their ids there, and a crowd has none.
+
+        Nothing is said of what is void.
+        """
+        is_thing = labels.class_ids < self._labels.thing_count
+        tracks = np.where(is_thing & ~labels.is_crowd, np.arange(len(labels.class_ids)), 0)
+        numbers = self._categories[labels.class_ids] * TRACKS + tracks.astype(np.uint32)
+        numbers[0] = 0
+        self._write(index, labels.ids, numbers, labels.is_crowd, labels.scores)
+
+    def _write(self, index: int, ids: np.ndarray, numbers: np.ndarray, crowd: np.ndarray, scores: np.ndarray) -> None:
         file = f"{index:06d}.png"
-        (self._place / file).write_bytes(encode_png(np.take(colours, segments.ids, axis=0)))
-        entry = {"image_id": index, "file_name": file, "segments_info": _segments_info(segments, numbers)}
+        colours = segment_colours(numbers[None])[0]  # (R, 3)
+        (self._place / file).write_bytes(encode_png(np.take(colours, ids, axis=0)))
+        listed = numbers.tolist()
+        entries = segment_entries(ids, listed, (numbers // TRACKS).tolist(), crowd.tolist())
+        of_number = dict(zip(listed, scores.tolist(), strict=True))
+        segments = [entry | {"score": round(of_number[entry["id"]], 4)} for entry in entries]
+        entry = {"image_id": index, "file_name": file, "segments_info": segments}
         self._json.write((",\n" if self._frames else "\n") + json.dumps(entry))
-        self._frames.append((index, *segments.ids.shape))
+        self._frames.append((index, *ids.shape))
 
     def __enter__(self) -> "PanopticWriter":
         return self
@@ -67,8 +85,7 @@ class PanopticWriter:
                 self._finish()
 
     def _finish(self) -> None:
-        classes = zip(self._categories.tolist(), self._labels.names, self._labels.is_thing, strict=True)
-        categories = [{"id": number, "name": name, "isthing": int(thing)} for number, name, thing in classes]
+        categories = category_entries(Categories(self._labels, tuple(self._categories.tolist())))
         self._json.write(f'\n],\n"categories": {json.dumps(categories)},\n"images": [')
         for position, (index, height, width) in enumerate(self._frames):
             image = {"id": index, "file_name": f"{self._place.name}/{index:06d}.png", "height": height, "width": width}
@@ -86,22 +103,3 @@ class PanopticWriter:
         numbers: np.ndarray = self._categories[segments.class_ids] * TRACKS + tracks.astype(np.uint32)
         numbers[0] = 0
         return numbers
-
-
-def _segments_info(segments: SegmentMap, numbers: np.ndarray) -> list[dict[str, Any]]:
-    """COCO's entry of every segment that has a pixel; bbox is x, y, width, height."""
-    areas = np.bincount(segments.ids.ravel(), minlength=len(numbers)).tolist()
-    boxes = tight_boxes(segments.ids, len(numbers)).astype(int).tolist()
-    scores = segments.scores.tolist()
-    return [
-        {
-            "id": number,
-            "category_id": number // TRACKS,
-            "area": areas[row],
-            "bbox": [boxes[row][0], boxes[row][1], boxes[row][2] - boxes[row][0], boxes[row][3] - boxes[row][1]],
-            "iscrowd": 0,
-            "score": round(scores[row], 4),
-        }
-        for row, number in enumerate(numbers.tolist())
-        if row and areas[row]
-    ]

@@ -11,12 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from wsperception.data.coco_panoptic import segment_colours
+from wsperception.data.coco_panoptic import Categories, category_entries, segment_colours, segment_entries
 from wsperception.data.drive.canvas import SEMANTICS
 from wsperception.data.drive.png import encode_png
 from wsperception.data.drive.sequence import CLASS_NUMBERS, IGNORE_ID, DriveFrame
 from wsperception.data.panoptic_labels import PanopticLabels, relabelled
-from wsperception.geometry import tight_boxes
 from wsperception.types import VOID, LabelSpace
 
 STUFF = ("road", "pavement", "building", "vegetation", "sky", "object")
@@ -74,7 +73,8 @@ class PanopticWriter:
         ids, present = relabelled(numbers, file)
         image = {"id": frame.index, "file_name": f"{self._name}/{file}", "height": height, "width": width}
         self._images.append(image)
-        segments = _segments_info(ids, present)
+        listed = present.tolist()
+        segments = segment_entries(ids, listed, [number // 1000 for number in listed], _is_crowd(present).tolist())
         self._annotations.append({"image_id": frame.index, "file_name": file, "segments_info": segments})
 
     def __enter__(self) -> "PanopticWriter":
@@ -87,10 +87,7 @@ class PanopticWriter:
             self._write_json()
 
     def _write_json(self) -> None:
-        categories = [
-            {"id": number, "name": name, "isthing": int(thing)}
-            for number, name, thing in zip(CATEGORIES, LABEL_SPACE.names, LABEL_SPACE.is_thing, strict=True)
-        ]
+        categories = category_entries(Categories(LABEL_SPACE, CATEGORIES))
         content = {"images": self._images, "annotations": self._annotations, "categories": categories}
         self._json.write_text(json.dumps(content) + "\n", encoding="utf-8")
 
@@ -98,20 +95,3 @@ class PanopticWriter:
 def _is_crowd(numbers: np.ndarray) -> np.ndarray:
     """(R,) bool of segment numbers: things without an instance."""
     return np.asarray(np.isin(numbers // 1000, list(CLASS_NUMBERS.values())) & (numbers % 1000 == 0))
-
-
-def _segments_info(ids: np.ndarray, numbers: np.ndarray) -> list[dict[str, Any]]:
-    """COCO's entry of every segment; bbox is x, y, width, height."""
-    areas = np.bincount(ids.ravel(), minlength=len(numbers))
-    boxes = tight_boxes(ids, len(numbers)).astype(int).tolist()
-    return [
-        {
-            "id": int(numbers[row]),
-            "category_id": int(numbers[row]) // 1000,
-            "area": int(areas[row]),
-            "bbox": [boxes[row][0], boxes[row][1], boxes[row][2] - boxes[row][0], boxes[row][3] - boxes[row][1]],
-            "iscrowd": int(crowd),
-        }
-        for row, crowd in enumerate(_is_crowd(numbers).tolist())
-        if row
-    ]
