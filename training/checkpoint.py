@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from training.recipe import differing_keys
+from training.recipe import completed, differing_keys
 from wsperception.errors import InputError
 from wsperception.nets.weights import BROKEN_FILE
 
@@ -58,7 +58,8 @@ def load(path: Path, recipe: dict[str, Any]) -> dict[str, Any]:
     if values.keys() != {"iteration", "recipe", "states"}:
         raise InputError(f"{path}: expected a checkpoint of a training run, got the keys {', '.join(values)[:80]}")
     free = ("training.checkpoint_every", "training.accumulate")
-    keys = [key for key in differing_keys(json.loads(values["recipe"]), recipe) if key not in free]
+    theirs = completed(json.loads(values["recipe"]), str(path))
+    keys = [key for key in differing_keys(theirs, recipe) if key not in free]
     if keys:
         raise InputError(f"{path}: was written with another recipe (different: {', '.join(keys)}); expected the same")
     return values

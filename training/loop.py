@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -16,10 +16,17 @@ from torch.nn.parallel import DistributedDataParallel
 from training.distributed import Processes
 from training.optimisation import WeightAverage
 from training.recipe import Recipe
-from wsperception.data.clips import ClipFrame, ClipSampler
+from wsperception.data.clips import ClipFrame
 from wsperception.learn.schedule import learning_rate
 
 T = TypeVar("T")
+
+
+class Clips(Protocol):
+    """A training set as an endless, numbered list of clips; number -> frames is a pure function."""
+
+    def clip(self, number: int, position: int = 0) -> list[ClipFrame]:
+        """The frames of clip `number`, which is clip `position` of its batch."""
 
 
 class NonFiniteLossError(RuntimeError):
@@ -74,7 +81,7 @@ class Training:
 
 
 def train(
-    training: Training, sampler: ClipSampler, recipe: Recipe, processes: Processes, start: int, workers: int
+    training: Training, sampler: Clips, recipe: Recipe, processes: Processes, start: int, workers: int
 ) -> Iterator[dict[str, float]]:
     """Runs steps `start` to the end and yields the numbers of each, after the step.
 
@@ -100,7 +107,7 @@ def train(
         before = time.perf_counter()
 
 
-def load(sampler: ClipSampler, recipe: Recipe, processes: Processes, iteration: int) -> list[MicroBatch]:
+def load(sampler: Clips, recipe: Recipe, processes: Processes, iteration: int) -> list[MicroBatch]:
     """This process's share of the joint batch of step `iteration`, in its accumulated parts.
 
     The joint batch is the same list of clips however it is divided.

@@ -93,8 +93,9 @@ class Recipe:
 
     @property
     def labels(self) -> LabelSpace:
-        """The classes to learn."""
-        return self.data.labels
+        """The classes to learn, things before stuff."""
+        names, stuff = self.data.classes, getattr(self.method, "stuff_classes", 0)
+        return LabelSpace(names, (True,) * (len(names) - stuff) + (False,) * min(stuff, len(names)))
 
     @property
     def needs_teacher(self) -> bool:
@@ -119,9 +120,12 @@ def read_recipe(name: str, path: Path | None, changes: Sequence[str]) -> Recipe:
         _apply(values, change)
         where = f"{path or 'settings'} with --set"
     values["training"].setdefault("supervision", supervisions(name)[0])
-    kinds = {"training": TrainingSettings, "data": ClipSettings, "method": METHODS[name].Settings}
-    parts = {section: from_mapping(kind, values[section], f"{where}: {section}") for section, kind in kinds.items()}
-    return Recipe(name, **parts)
+    return _recipe(name, values, where)
+
+
+def completed(values: dict[str, Any], where: str) -> dict[str, Any]:
+    """A recorded `Recipe.mapping()` with the defaults of the settings that came after it; InputError naming `where`."""
+    return _recipe(values["name"], values, where).mapping()
 
 
 def differing_keys(ours: dict[str, Any], theirs: dict[str, Any], prefix: str = "") -> list[str]:
@@ -162,6 +166,12 @@ def write_json(path: Path, values: dict) -> None:
     temporary = path.with_name(path.name + ".partial")
     temporary.write_text(json.dumps(values, indent=2) + "\n")
     os.replace(temporary, path)
+
+
+def _recipe(name: str, values: dict[str, Any], where: str) -> Recipe:
+    kinds = {"training": TrainingSettings, "data": ClipSettings, "method": METHODS[name].Settings}
+    parts = {section: from_mapping(kind, values[section], f"{where}: {section}") for section, kind in kinds.items()}
+    return Recipe(name, **parts)
 
 
 def _read_sections(path: Path) -> dict[str, dict[str, Any]]:

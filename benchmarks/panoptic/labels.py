@@ -88,7 +88,7 @@ def main() -> None:
     start = time.perf_counter()
     agreed = agreed_labels(image, boxes[kept], classes[kept], PseudoSettings())
     boxed = time.perf_counter()
-    cues = tag_cues(net, image, tags, CueSettings())
+    cues = tag_cues(net, image, crops, tags, CueSettings())
     first: PseudoPanoptic = first_labels(agreed, cues, LABEL_SPACE.is_thing)
     end = time.perf_counter()
     print(

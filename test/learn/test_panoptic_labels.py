@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
@@ -33,9 +35,9 @@ def discs() -> tuple[np.ndarray, np.ndarray]:
     return image, np.array([[18, 12, 43, 37], [61, 11, 80, 30]], np.float32)
 
 
-def given_of(boxes: list[list[float]], classes: list[int], size: tuple[int, int], tags: list[int]) -> BoxLabels:
-    present = np.isin(np.arange(4), tags)[None]
-    return BoxLabels(np.array(boxes, np.float32), np.array(classes), np.array([[0, 0, size[1], size[0]]]), present)
+def given_of(boxes: list[list[float]], classes: list[int], agreed: np.ndarray, tags: list[int]) -> BoxLabels:
+    present, whole = np.isin(np.arange(4), tags)[None], np.array([[0, 0, agreed.shape[1], agreed.shape[0]]])
+    return BoxLabels(np.array(boxes, np.float32), np.array(classes), whole, present, agreed)
 
 
 def certain(rows: list[list[int]], probability: float):
@@ -118,24 +120,24 @@ def test_a_round_takes_every_step() -> None:
     probabilities = certain(predicted, 0.9)
     probabilities[:, 0, 5] = torch.tensor([0.55, 0.15, 0.15, 0.15])
     agreed = np.array([[B, B, X, B, CAR, B, B, B]], np.uint8)
-    given = given_of([[2, 0, 5, 1], [6, 0, 8, 1]], [CAR, PERSON], (1, 8), [ROAD, CAR, PERSON])
+    given = given_of([[2, 0, 5, 1], [6, 0, 8, 1]], [CAR, PERSON], agreed, [ROAD, CAR, PERSON])
     image = np.zeros((1, 8, 3), np.uint8)
-    found = next_labels(probabilities, image, agreed, given, IS_THING, CLEANING, 1)
+    found = next_labels(probabilities, image, given, IS_THING, CLEANING)
     # Agreed says of columns 2 and 3 that they are unknown and no thing: 1 of the 3 pixels of the car's box is left,
     # less than half, so that the box is filled.
     assert found.labels.tolist() == [[ROAD, X, CAR, CAR, CAR, X, PERSON, PERSON]]
     assert found.instances.tolist() == [[0, 0, 1, 1, 1, 0, 2, 2]]
-    # After five rounds the network is trusted: 2 of 3, not filled, and column 4 stays road.
-    later = next_labels(probabilities, image, agreed, given, IS_THING, CLEANING, 6)
+    # Without it the network is trusted: 2 of 3, not filled, and column 4 stays road.
+    later = next_labels(probabilities, image, replace(given, agreed=None), IS_THING, CLEANING)
     assert later.labels.tolist() == [[ROAD, X, CAR, CAR, ROAD, X, PERSON, PERSON]]
 
 
 def test_without_tags_no_class_is_ruled_out() -> None:
-    given = given_of([[0, 0, 1, 1]], [CAR], (1, 2), [])
-    untagged = BoxLabels(given.boxes, given.classes, np.zeros((0, 4), np.int64), np.zeros((0, 4), bool))
-    image, agreed = np.zeros((1, 2, 3), np.uint8), np.full((1, 2), B, np.uint8)
+    box, nobody = np.array([[0, 0, 1, 1]], np.float32), np.zeros((0, 4), np.int64)
+    untagged = BoxLabels(box, np.array([CAR]), nobody, nobody.astype(bool), None)
     probabilities = certain([[CAR, SKY]], 0.9)
-    assert next_labels(probabilities, image, agreed, untagged, IS_THING, CLEANING, 6).labels.tolist() == [[CAR, SKY]]
+    found = next_labels(probabilities, np.zeros((1, 2, 3), np.uint8), untagged, IS_THING, CLEANING)
+    assert found.labels.tolist() == [[CAR, SKY]]
 
 
 def test_the_crf_moves_labels_to_the_edges_of_the_image() -> None:
@@ -145,6 +147,6 @@ def test_the_crf_moves_labels_to_the_edges_of_the_image() -> None:
     probabilities = certain([[ROAD] * 4 + [SKY] * 8] * 6, 0.6)
     agreed = np.full((6, 12), B, np.uint8)
     crf = PairwiseSettings(bilateral_weight=20.0, spatial_weight=0.0)
-    given = given_of([[0, 0, 1, 1]], [ROAD], (6, 12), [ROAD, SKY])
-    found = next_labels(probabilities, image, agreed, given, IS_THING, CleaningSettings(crf=crf), 1)
+    given = given_of([[0, 0, 1, 1]], [ROAD], agreed, [ROAD, SKY])
+    found = next_labels(probabilities, image, given, IS_THING, CleaningSettings(crf=crf))
     assert found.labels.tolist() == [[ROAD] * 6 + [SKY] * 6] * 6

@@ -5,11 +5,14 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from wsperception.data.clips import ClipFrame  # noqa: E402
+from wsperception.errors import InputError  # noqa: E402
 from wsperception.learn.cam import grad_cam  # noqa: E402
-from wsperception.learn.panoptic_cleaning import IGNORE, fixed_crops  # noqa: E402
+from wsperception.learn.panoptic_cleaning import IGNORE  # noqa: E402
 from wsperception.learn.panoptic_labels import CueSettings  # noqa: E402
-from wsperception.learn.tag_cues import class_heat, tag_cues, tag_loss  # noqa: E402
+from wsperception.learn.tag_cues import TagLearner, class_heat, tag_cues, tag_loss  # noqa: E402
 from wsperception.nets.semantic_net import SemanticSettings, TagNet  # noqa: E402
+from wsperception.types import WeakLabels  # noqa: E402
 
 TINY = SemanticSettings(backbone="tiny", channels=16)
 
@@ -49,17 +52,47 @@ def test_cues_show_what_the_classifier_sees_and_the_tags_allow():
         net.classify.weight.copy_(torch.tensor([[1.0, 0.0], [0.0, 1.0], [-1.0, -1.0]]))
     image = np.zeros((32, 96, 3), np.uint8)
     image[:, 56:] = 250
-    settings = CueSettings(crop_height=32, crop_width=64)
-    assert len(fixed_crops((32, 96), (32, 64))) == 2  # columns 0 to 63 and 32 to 95
-    found = tag_cues(net, image, np.array([[True, True, True], [True, False, True]]), settings)
+    crops, settings = np.array([[0, 0, 64, 32], [32, 0, 96, 32]]), CueSettings()
+    found = tag_cues(net, image, crops, np.array([[True, True, True], [True, False, True]]), settings)
     assert (found[:, :48] == 1).all()
     assert (found[:, 64:] == 0).all()
-    neither = tag_cues(net, image, np.zeros((2, 3), bool), settings)
+    neither = tag_cues(net, image, crops, np.zeros((2, 3), bool), settings)
     assert (neither == IGNORE).all()
-    only_left = tag_cues(net, image, np.array([[False, True, False], [False, False, True]]), settings)
+    only_left = tag_cues(net, image, crops, np.array([[False, True, False], [False, False, True]]), settings)
     assert (only_left[:, 64:] == IGNORE).all()
 
 
-def test_tags_of_another_number_of_crops():
-    with pytest.raises(AssertionError, match="tags of 3 crops for 1"):
-        tag_cues(TagNet(TINY, 2), np.zeros((32, 32, 3), np.uint8), np.zeros((3, 2), bool), CueSettings())
+def test_without_tags_there_is_no_label():
+    found = tag_cues(
+        TagNet(TINY, 2),
+        np.zeros((32, 48, 3), np.uint8),
+        np.zeros((0, 4), np.int64),
+        np.zeros((0, 2), bool),
+        CueSettings(),
+    )
+    assert found.shape == (32, 48)
+    assert (found == IGNORE).all()
+
+
+def crop_of(width: int, tags: list[bool]) -> ClipFrame:
+    nobody, none = np.zeros(0, np.int64), np.zeros((0, 4), np.float32)
+    image, weak = np.full((32, width, 3), 99, np.uint8), WeakLabels(tags=np.array(tags))
+    return ClipFrame(image, none, nobody, nobody, None, none, None, 0, "street.png", weak)
+
+
+def test_the_classifier_learns_the_tags_of_crops():
+    torch.manual_seed(0)
+    learner, generators = TagLearner(TINY, 3), [torch.Generator()] * 2
+    with torch.no_grad():
+        learner.net.classify.weight.zero_()
+        learner.net.classify.bias.copy_(torch.tensor([math.log(3.0), 0.0, -1.0]))
+    terms, figures = learner([crop_of(64, [True, False, False]), crop_of(64, [False, True, False])], generators, 0.0)
+    # Probabilities 3/4, 1/2, 1 / (1 + e): the first right once, the second not above a half, the third twice right.
+    third = math.log(1 + math.exp(-1.0))
+    expected = (-math.log(3 / 4) - math.log(1 / 4) + 2 * math.log(2) + 2 * third) / 6
+    assert terms["tags"].item() == pytest.approx(expected)
+    assert figures["right"].tolist() == [1 + 1 + 2, 6]
+    terms["tags"].backward()
+    assert learner.net.classify.bias.grad is not None
+    with pytest.raises(InputError, match=r"street.png: expected crops of one size, or method.tags.batch=1"):
+        learner([crop_of(64, [True, False, False]), crop_of(32, [True, False, False])], generators, 0.0)

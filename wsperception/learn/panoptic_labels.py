@@ -31,8 +31,6 @@ from wsperception.settings import check, setting
 class CueSettings:
     """How tags become labels."""
 
-    crop_height: int = setting(400, "height of the fixed crops that are tagged", unit="px", low=16, high=4096)
-    crop_width: int = setting(500, "width of the fixed crops that are tagged", unit="px", low=16, high=4096)
     heat: float = setting(0.5, "share of the maximum of a class's heat that makes it a label", low=0.0, high=1.0)
 
     def __post_init__(self) -> None:
@@ -59,14 +57,17 @@ class CleaningSettings:
 class BoxLabels:
     """What an annotator gave of one image: boxes (N, 4) float32 of classes (N,) int64, and tags of its crops.
 
-    crops  (K, 4) int64     as of `fixed_crops`
-    tags   (K, C) bool      which classes each of them shows; K = 0 where nobody tagged: then no class is ruled out
+    crops   (K, 4) int64            as of `fixed_crops`
+    tags    (K, C) bool             which classes each of them shows; K = 0 where nobody tagged: then no class is ruled
+                                    out
+    agreed  (H, W) uint8 or None    `agreed_labels(...).labels`; None from the round on in which they have no word
     """
 
     boxes: np.ndarray
     classes: np.ndarray
     crops: np.ndarray
     tags: np.ndarray
+    agreed: np.ndarray | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,19 +149,12 @@ def first_labels(agreed: PseudoPanoptic, cues: np.ndarray, is_thing: Sequence[bo
 
 
 def next_labels(
-    probabilities: Tensor,
-    image: np.ndarray,
-    agreed: np.ndarray,
-    given: BoxLabels,
-    is_thing: Sequence[bool],
-    settings: CleaningSettings,
-    number: int,
+    probabilities: Tensor, image: np.ndarray, given: BoxLabels, is_thing: Sequence[bool], settings: CleaningSettings
 ) -> PseudoPanoptic:
-    """The labels of round `number` >= 1 from what the network of the round before predicts (section 3.4).
+    """The labels of the next round from what the network of the round before predicts (section 3.4).
 
     probabilities  (C, H, W) float    of each class at each pixel, at the size of the image
     image          (H, W, 3) uint8    RGB
-    agreed         (H, W) uint8       `agreed_labels(...).labels`
 
     DenseCRF, then the steps of the released tool in its order. Instances are those of `instances_in_boxes`.
     """
@@ -168,8 +162,8 @@ def next_labels(
     scores, chosen = dense_crf(probabilities, pixels, settings.crf).max(dim=0)
     labels = without_uncertain(chosen.cpu().numpy().astype(np.uint8), scores.cpu().numpy(), settings.lowest_score)
     labels = without_untagged(labels, given.crops, given.tags)
-    if number <= settings.agreed_rounds:
-        labels = merged_with_agreed(labels, agreed, is_thing)
+    if given.agreed is not None:
+        labels = merged_with_agreed(labels, given.agreed, is_thing)
     labels = within_boxes(labels, given.boxes, given.classes, is_thing, settings.stuff_outside)
     labels = with_filled_boxes(labels, given.boxes, given.classes, is_thing, settings.filled_share)
     return PseudoPanoptic(labels, instances_in_boxes(labels, given.boxes, given.classes))

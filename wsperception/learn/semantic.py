@@ -3,9 +3,14 @@
 LAT section 3.1; Kirillov et al., Panoptic Feature Pyramid Networks, arXiv:1901.02446, section 3.
 """
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
+
+from wsperception.data.clips import ClipFrame
+from wsperception.data.panoptic_labels import PanopticLabels
+from wsperception.errors import InputError
 
 IGNORED = 255
 """Value of pixels without a label."""
@@ -45,3 +50,15 @@ def branch_labels(classes: Tensor, thing_count: int) -> Tensor:
     """Class ids (...) as channels of the semantic branch: 0 for things, 1, 2, ... for stuff; IGNORED stays."""
     wanted = classes.long()
     return torch.where(wanted == IGNORED, wanted, (wanted - (thing_count - 1)).clamp(min=0))
+
+
+def given_labels(frame: ClipFrame) -> PanopticLabels:
+    """The panoptic labels of a training frame; InputError naming its image where it has none."""
+    if frame.panoptic is None:
+        raise InputError(f"{frame.source}: expected panoptic labels, got none; see --panoptic")
+    return frame.panoptic
+
+
+def semantic_maps(frames: list[ClipFrame]) -> Tensor:
+    """(B, h, w) uint8: the class of every pixel of training frames of one size, IGNORED where it is void."""
+    return torch.from_numpy(np.stack([given_labels(frame).semantic() for frame in frames]))

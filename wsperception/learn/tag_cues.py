@@ -3,14 +3,64 @@
 Li, Arnab, Torr, ECCV 2018. Images are classified in fixed crops, as they were tagged (appendix B.2).
 """
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
-from wsperception.learn.panoptic_cleaning import fixed_crops
+from wsperception.data.clips import ClipFrame
+from wsperception.errors import InputError
+from wsperception.learn.panoptic_cleaning import IGNORE
 from wsperception.learn.panoptic_labels import CueSettings, cue_labels, cue_masks
-from wsperception.nets.semantic_net import TagNet, enlarged
+from wsperception.nets.semantic_net import SemanticSettings, TagNet, enlarged
+from wsperception.settings import check, setting
+
+
+@dataclass(frozen=True)
+class TagSettings:
+    """How the classifier learns; whatever is not here is as the semantic network has it. Defaults: appendix B.2."""
+
+    iterations: int = setting(50000, "steps", low=1)
+    batch: int = setting(1, "crops per step", low=1)
+    learning_rate: float = setting(1e-4, "peak rate for a batch of training.reference_batch", low=0.0, high=10.0)
+
+    def __post_init__(self) -> None:
+        check(self)
+
+
+class TagLearner(nn.Module):
+    """The loss of a batch of crops that carry tags; `net` is the classifier."""
+
+    def __init__(self, settings: SemanticSettings, class_count: int) -> None:
+        super().__init__()
+        self.net = TagNet(settings, class_count)
+
+    def forward(
+        self, frames: list[ClipFrame], generators: list[torch.Generator], progress: float
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """The loss, and the share of right guesses; generators and progress are not used.
+
+        Raises InputError where crops differ in size.
+        """
+        if len({frame.image.shape for frame in frames}) > 1:
+            raise InputError(f"{frames[0].source}: expected crops of one size, or method.tags.batch=1")
+        device = self.net.classify.weight.device
+        images = torch.from_numpy(np.stack([frame.image for frame in frames])).to(device)
+        tags = torch.from_numpy(np.stack([_tags(frame) for frame in frames])).to(device)
+        logits = self.net(images).float()
+        right = ((logits > 0) == tags).sum()
+        return {"tags": tag_loss(logits, tags)}, {"right": torch.stack([right, right.new_tensor(tags.numel())]).float()}
+
+
+def _tags(frame: ClipFrame) -> np.ndarray:
+    assert frame.weak is not None and frame.weak.tags is not None
+    return frame.weak.tags
+
+
+PIXELS_TOGETHER = 2**20
+"""Pixels of the crops that the classifier sees at once: small ones are faster together, many large ones fill memory."""
 
 
 def tag_loss(logits: Tensor, tags: Tensor) -> Tensor:
@@ -31,17 +81,16 @@ def class_heat(net: TagNet, images: Tensor) -> Tensor:
     return enlarged(heat, (images.shape[1], images.shape[2]))
 
 
-def tag_cues(net: TagNet, image: np.ndarray, tags: np.ndarray, settings: CueSettings) -> np.ndarray:
-    """Label map (H, W) uint8 of an image (H, W, 3) uint8 RGB from the tags (K, C) bool of its fixed crops.
+def tag_cues(net: TagNet, image: np.ndarray, crops: np.ndarray, tags: np.ndarray, settings: CueSettings) -> np.ndarray:
+    """Label map (H, W) uint8 of an image (H, W, 3) uint8 RGB from the tags (K, C) bool of its crops (K, 4).
 
-    The classifier is told nothing: tags only choose which maps count.
+    The classifier is told nothing: tags only choose which maps count. An image that nobody tagged, K = 0, has no label.
     """
     size = (int(image.shape[0]), int(image.shape[1]))
-    crops = fixed_crops(size, (settings.crop_height, settings.crop_width))
-    assert len(tags) == len(crops), f"tags of {len(tags)} crops for {len(crops)}"
-    weight = net.classify.weight
-    heat = []
-    for x0, y0, x1, y1 in crops.tolist():
-        crop = torch.from_numpy(np.ascontiguousarray(image[None, y0:y1, x0:x1])).to(weight.device)
-        heat.append(class_heat(net, crop)[0].cpu().numpy())
-    return cue_labels(cue_masks(heat, crops, tags, size, settings.heat))
+    if len(crops) == 0:
+        return np.full(size, IGNORE, np.uint8)
+    parts = torch.from_numpy(np.stack([image[y0:y1, x0:x1] for x0, y0, x1, y1 in crops.tolist()]))
+    together = max(1, PIXELS_TOGETHER // (parts.shape[1] * parts.shape[2]))
+    device = net.classify.weight.device
+    heat = np.concatenate([class_heat(net, part.to(device)).cpu().numpy() for part in parts.split(together)])
+    return cue_labels(cue_masks(list(heat), crops, tags, size, settings.heat))

@@ -10,11 +10,13 @@ torch = pytest.importorskip("torch")
 from torchvision.ops import box_iou  # noqa: E402
 
 from wsperception.data.clips import ClipFrame  # noqa: E402
+from wsperception.data.panoptic_labels import PanopticLabels  # noqa: E402
 from wsperception.errors import InputError  # noqa: E402
 from wsperception.learn.methods import wsmots  # noqa: E402
 from wsperception.learn.weak_masks import WeakSettings  # noqa: E402
 from wsperception.nets.detect import detect  # noqa: E402
 from wsperception.nets.settings import DetectSettings, NetSettings  # noqa: E402
+from wsperception.types import VOID  # noqa: E402
 
 SETTINGS = wsmots.Settings(
     net=NetSettings(
@@ -286,3 +288,65 @@ def test_the_tracking_loss_alone_moves_masks_unless_told_not_to():
         method(weak_clip(), generators(1, 2), 0.0)[0]["track"].backward()
         gradient = method.net.mask.logits.weight.grad
         assert (gradient is not None and gradient.abs().sum() > 0) == reaches
+
+
+def panoptic_scene(shift: int) -> ClipFrame:
+    """The scene with labels: its things, void left of column 10, stuff 2 above row 20 and stuff 3 below."""
+    frame = scene(shift)
+    assert frame.masks is not None
+    ids = np.full((64, 96), 5, np.uint16)
+    ids[:20] = 4
+    for row, mask in enumerate(frame.masks, start=1):
+        ids[mask] = row
+    ids[:, :10] = 0
+    classes = np.array([VOID, 0, 0, 1, 2, 3], np.int32)
+    scores = (classes >= 0).astype(np.float32)
+    return replace(frame, panoptic=PanopticLabels("scene", ids, classes, np.zeros(6, bool), scores))
+
+
+def panoptic_model(**changes: object) -> wsmots.Wsmots:
+    torch.manual_seed(0)
+    net = replace(SETTINGS.net, stuff_classes=2, semantic_channels=8)
+    return wsmots.build(replace(SETTINGS, net=net, **changes), 4, "full")
+
+
+def test_the_semantic_branch_learns_with_the_others():
+    plain, method = model(), panoptic_model(semantic_weight=2.0)
+    assert method.settings.stuff_classes == 2
+    frames = [panoptic_scene(0), panoptic_scene(3)]
+    terms, _ = method(frames, generators(1, 2), 0.0)
+    assert set(terms) == TERMS | {"semantic"}
+    # Everything else has the loss that it has without the branch, given the same weights.
+    plain.net.load_state_dict(
+        {name: value for name, value in method.net.state_dict().items() if "semantic" not in name}
+    )
+    alone, _ = plain(frames, generators(1, 2), 0.0)
+    for name in TERMS:
+        assert terms[name].item() == alone[name].item(), name
+    # At the start its logits are nearly 0, so that every labelled pixel costs log 3: "a thing" and two of stuff.
+    assert terms["semantic"].item() == pytest.approx(2.0 * np.log(3.0), rel=0.1)
+    sum(terms.values()).backward()
+    assert all(parameter.grad is not None for parameter in method.net.semantic.parameters())
+    with pytest.raises(InputError, match="scene: expected panoptic labels, got none"):
+        method([scene(0), scene(3)], generators(1, 2), 0.0)
+
+
+def test_the_semantic_branch_alone():
+    method = panoptic_model(semantic_only=True)
+    before = {name: value.clone() for name, value in method.net.state_dict().items()}
+    optimizer = torch.optim.Adam([one for one in method.parameters() if one.requires_grad], lr=1e-2)
+    losses = []
+    for _ in range(12):
+        terms, figures = method([panoptic_scene(0)], generators(1), 0.0)
+        assert set(terms) == {"semantic"}
+        assert figures == {}
+        optimizer.zero_grad()
+        terms["semantic"].backward()
+        optimizer.step()
+        losses.append(terms["semantic"].item())
+    assert losses[-1] < 0.6 * losses[0]
+    moved = {name for name, value in method.net.state_dict().items() if not torch.equal(value, before[name])}
+    assert moved
+    assert all(name.startswith("semantic.") for name in moved)
+    with pytest.raises(InputError, match=r"semantic_only: expected net.stuff_classes above 0, got 0"):
+        wsmots.build(replace(SETTINGS, semantic_only=True), 2)

@@ -3,6 +3,9 @@
 A semantic network learns from partial labels by cross-entropy (Eq. 1); an instance network shares its picture out among
 detections, and both learn on end to end (section 3.5). Where labels come from, round by round:
 `wsperception.learn.panoptic_labels`. Full and partial labels have one form, so that sets may be mixed (Table 3).
+
+Training frames carry panoptic labels; of their boxes, which stand for detections of score 1, only the instance network
+knows. Classes of things come before those of stuff.
 """
 
 from dataclasses import dataclass, field
@@ -11,6 +14,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from wsperception.data.clips import ClipFrame
+from wsperception.data.panoptic_labels import PanopticLabels
+from wsperception.errors import InputError
 from wsperception.learn.instance_crf import (
     InstanceCrf,
     InstanceCrfSettings,
@@ -19,24 +25,37 @@ from wsperception.learn.instance_crf import (
     matched_targets,
     panoptic_segments,
 )
-from wsperception.learn.panoptic_cleaning import IGNORE
-from wsperception.learn.panoptic_labels import PseudoPanoptic
-from wsperception.learn.semantic import partial_cross_entropy
+from wsperception.learn.panoptic_labels import CleaningSettings, CueSettings
+from wsperception.learn.pseudo import PseudoSettings
+from wsperception.learn.semantic import IGNORED, given_labels, partial_cross_entropy, semantic_maps
+from wsperception.learn.tag_cues import TagSettings
+from wsperception.nets.backbone import Backbone
 from wsperception.nets.semantic_net import SemanticNet, SemanticSettings
 from wsperception.settings import check, setting
-from wsperception.types import LabelSpace, SegmentMap
+from wsperception.types import SegmentMap
+
+SUPERVISION = ("weak",)
 
 
 @dataclass(frozen=True)
 class Settings:
-    """Both networks and the balance between them."""
+    """Both networks and the balance between them; and how the labels of a round are made, for `training/panoptic.py`.
+
+    boxes, tags, cues and cleaning say nothing to the networks.
+    """
 
     net: SemanticSettings = field(default_factory=SemanticSettings)
     instance: InstanceCrfSettings = field(default_factory=InstanceCrfSettings)
+    stuff_classes: int = setting(0, "how many of the classes, the last ones, are stuff", low=0, high=254)
     semantic_weight: float = setting(1.0, "weight of the semantic loss", low=0.0, high=100.0)
     instance_weight: float = setting(
         0.0, "weight of the instance loss; 0 trains the semantic network alone, which comes first", low=0.0, high=100.0
     )
+    round_rate: float = setting(0.5, "factor of the learning rate from one round to the next", low=0.0, high=1.0)
+    boxes: PseudoSettings = field(default_factory=PseudoSettings)
+    tags: TagSettings = field(default_factory=TagSettings)
+    cues: CueSettings = field(default_factory=CueSettings)
+    cleaning: CleaningSettings = field(default_factory=CleaningSettings)
 
     def __post_init__(self) -> None:
         check(self)
@@ -51,82 +70,90 @@ class DetectedBoxes:
     scores: np.ndarray
 
 
-@dataclass(frozen=True, eq=False)
-class PanopticSample:
-    """One image to learn from.
-
-    image     (H, W, 3) uint8 RGB
-    truth     labels and instances of its pixels; of instance r the class is that of its pixels
-    detected  what a detector sees there, or the annotated boxes with score 1
-    """
-
-    image: np.ndarray
-    truth: PseudoPanoptic
-    detected: DetectedBoxes
+def build(settings: Settings, class_count: int, supervision: str = "weak") -> "Panoptic":
+    """The networks together with their losses; how much the labels say is for them to know, whoever gave them."""
+    assert supervision in SUPERVISION
+    if settings.stuff_classes > class_count:
+        raise InputError(f"stuff_classes: expected at most the {class_count} classes, got {settings.stuff_classes}")
+    return Panoptic(settings, class_count)
 
 
-def build(settings: Settings, space: LabelSpace) -> "Panoptic":
-    """The networks together with their losses."""
-    return Panoptic(settings, space)
+class PanopticNet(nn.Module):
+    """The semantic network, and behind it the instance network, whose labels are the detections of an image."""
 
-
-class Panoptic(nn.Module):
-    """Losses of a batch; `net` is the semantic network and `instance` the subnetwork behind it."""
-
-    def __init__(self, settings: Settings, space: LabelSpace) -> None:
+    def __init__(self, settings: Settings, class_count: int) -> None:
         super().__init__()
-        self.settings, self.space = settings, space
-        self.net = SemanticNet(settings.net, len(space))
+        things = class_count - settings.stuff_classes
+        self.is_thing = (True,) * things + (False,) * settings.stuff_classes
+        self.semantic = SemanticNet(settings.net, class_count)
         self.instance = InstanceCrf(settings.instance)
 
-    def forward(self, samples: list[PanopticSample]) -> dict[str, Tensor]:
-        """Weighted loss terms by name, whose sum is the objective, of samples of one size."""
-        device = self.net.classify.weight.device
-        images = torch.from_numpy(np.stack([sample.image for sample in samples])).to(device)
-        labels = torch.from_numpy(np.stack([sample.truth.labels for sample in samples])).to(device, torch.int64)
-        logits = self.net(images).float()
-        terms = {"semantic": self.settings.semantic_weight * partial_cross_entropy(logits, labels)}
-        if self.settings.instance_weight > 0.0:
-            losses = [self._instance_loss(*each) for each in zip(logits.softmax(dim=1), images, samples, strict=True)]
-            terms["instance"] = self.settings.instance_weight * torch.stack(losses).mean()
-        return terms
+    @property
+    def backbone(self) -> Backbone:
+        return self.semantic.backbone
 
-    def _instance_loss(self, semantic: Tensor, image: Tensor, sample: PanopticSample) -> Tensor:
-        detected = sample.detected
-        names = instance_labels(
-            detected.class_ids, detected.scores, detected.boxes, self.space.is_thing, sample.truth.labels.shape
-        )
-        found = self.instance(semantic, image.permute(2, 0, 1), names)
-        rows, classes = true_segments(sample.truth, self.space.is_thing)
-        return instance_loss(found, matched_targets(found, names, rows, torch.from_numpy(classes)))
-
-    @torch.no_grad()
-    def predict(self, image: np.ndarray, detected: DetectedBoxes) -> SegmentMap:
-        """The segments of an image (H, W, 3) uint8 RGB: each is one of the detections or a stuff class."""
-        semantic = self.probabilities(image)
-        names = instance_labels(
-            detected.class_ids, detected.scores, detected.boxes, self.space.is_thing, image.shape[:2]
-        )
-        pixels = torch.from_numpy(image).to(semantic.device).permute(2, 0, 1)
-        return panoptic_segments(self.instance(semantic, pixels, names), names)
+    @property
+    def device(self) -> torch.device:
+        return self.semantic.classify.weight.device
 
     @torch.no_grad()
     def probabilities(self, image: np.ndarray) -> Tensor:
         """(C, H, W) of an image (H, W, 3) uint8 RGB: what `next_labels` makes labels of."""
-        pixels = torch.from_numpy(image).to(self.net.classify.weight.device)
-        logits: Tensor = self.net(pixels[None])
+        logits: Tensor = self.semantic(torch.from_numpy(image).to(self.device)[None])
         return logits[0].float().softmax(dim=0)
 
+    @torch.no_grad()
+    def predict(self, image: np.ndarray, semantic: Tensor, detected: DetectedBoxes) -> SegmentMap:
+        """The segments of an image (H, W, 3) uint8 RGB: each is one of the detections or a stuff class.
 
-def true_segments(truth: PseudoPanoptic, is_thing: tuple[bool, ...]) -> tuple[np.ndarray, np.ndarray]:
-    """Segments to match with: rows (H, W) int64 into classes (S,) int64, -1 where the segment is not known.
+        semantic  (C, H, W)   `probabilities` of the image
+        """
+        size = (image.shape[0], image.shape[1])
+        names = instance_labels(detected.class_ids, detected.scores, detected.boxes, self.is_thing, size)
+        pixels = torch.from_numpy(image).to(semantic.device).permute(2, 0, 1)
+        return panoptic_segments(self.instance(semantic, pixels, names), names)
 
-    A stuff class is one segment; a thing is its pixels of one instance, and of no known instance where that is SHARED.
+
+class Panoptic(nn.Module):
+    """Losses of a batch; `net` is what predicts."""
+
+    def __init__(self, settings: Settings, class_count: int) -> None:
+        super().__init__()
+        self.settings = settings
+        self.net = PanopticNet(settings, class_count)
+
+    def forward(
+        self, frames: list[ClipFrame], generators: list[torch.Generator], progress: float
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Weighted loss terms by name, whose sum is the objective; and figures by name, each (2,): a sum and a count.
+
+        generators and progress are not used. Raises InputError where a frame has no panoptic labels.
+        """
+        device = self.net.device
+        images = torch.from_numpy(np.stack([frame.image for frame in frames])).to(device)
+        labels = semantic_maps(frames).to(device)
+        logits = self.net.semantic(images).float()
+        terms = {"semantic": self.settings.semantic_weight * partial_cross_entropy(logits, labels)}
+        if self.settings.instance_weight > 0.0:
+            losses = [self._instance_loss(*each) for each in zip(logits.softmax(dim=1), images, frames, strict=True)]
+            terms["instance"] = self.settings.instance_weight * torch.stack(losses).mean()
+        known = (labels != IGNORED).sum()
+        return terms, {"labelled_share": torch.stack([known, known.new_tensor(labels.numel())]).float()}
+
+    def _instance_loss(self, semantic: Tensor, image: Tensor, frame: ClipFrame) -> Tensor:
+        truth, scores = given_labels(frame), np.ones(len(frame.boxes), np.float32)
+        size = (truth.ids.shape[0], truth.ids.shape[1])
+        names = instance_labels(frame.class_ids, scores, frame.boxes, self.net.is_thing, size)
+        found = self.net.instance(semantic, image.permute(2, 0, 1), names)
+        rows, classes = true_segments(truth, self.net.is_thing)
+        return instance_loss(found, matched_targets(found, names, rows, torch.from_numpy(classes)))
+
+
+def true_segments(truth: PanopticLabels, is_thing: tuple[bool, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """Segments to match with: rows (H, W) int64 into classes (S,) int64, negative where the segment is not known.
+
+    A crowd of things, of which nobody knows which pixel is whose, is not known; one of stuff is its class.
     """
-    things = np.append(np.asarray(is_thing, bool), np.zeros(256 - len(is_thing), bool))[truth.labels]
-    known = (truth.labels != IGNORE) & (~things | (truth.instances > 0))
-    keys = np.where(things, truth.instances.astype(np.int64) * 256, 0) + truth.labels
-    found, rows = np.unique(keys[known], return_inverse=True)
-    segments = np.full(truth.labels.shape, -1, np.int64)
-    segments[known] = rows.ravel()
-    return segments, found % 256
+    things = np.append(False, np.asarray(is_thing, bool)[truth.class_ids[1:]])
+    rows = np.where(things & truth.is_crowd, -1, np.arange(len(things)) - 1)
+    return rows[truth.ids], truth.class_ids[1:].astype(np.int64)

@@ -19,6 +19,7 @@ from wsperception.learn import detection, sampling
 from wsperception.learn.mask_rois import MaskRois, Scene, mask_area_share
 from wsperception.learn.metric import batch_hard_triplet
 from wsperception.learn.pseudo import PseudoSettings
+from wsperception.learn.semantic import semantic_loss, semantic_maps
 from wsperception.learn.weak_masks import WeakSettings, weak_mask_losses
 from wsperception.nets.detect import proposal_boxes
 from wsperception.nets.heads import mask_boxes
@@ -47,10 +48,19 @@ class Settings:
     roi_samples: int = setting(128, "RoIs per frame", low=2, high=2048)
     roi_positive_share: float = setting(0.25, "share of positive RoIs", low=0.0, high=1.0)
     roi_iou: float = setting(0.5, "IoU of a positive RoI", low=0.0, high=1.0)
+    semantic_weight: float = setting(
+        1.0, "weight of the semantic branch's loss, where net.stuff_classes asks for one", low=0.0, high=100.0
+    )
+    semantic_only: bool = setting(False, "only the semantic branch learns; all else stays as it started")
     weak: WeakSettings = field(default_factory=WeakSettings)
 
     def __post_init__(self) -> None:
         check(self)
+
+    @property
+    def stuff_classes(self) -> int:
+        """How many of the classes, the last ones, are stuff: the semantic branch learns them from panoptic labels."""
+        return self.net.stuff_classes
 
     @property
     def needs_average(self) -> bool:
@@ -89,6 +99,11 @@ class Wsmots(nn.Module):
         super().__init__()
         self.settings, self.full = settings, supervision == "full"
         self.net = PerceptionNet(settings.net, class_count)
+        if settings.semantic_only:
+            if self.net.semantic is None:
+                raise InputError("semantic_only: expected net.stuff_classes above 0, got 0")
+            self.net.requires_grad_(False)
+            self.net.semantic.requires_grad_(True)
         self._teacher: tuple[PerceptionNet, ...] = ()
 
     def learn_from(self, teacher: PerceptionNet) -> None:
@@ -104,11 +119,16 @@ class Wsmots(nn.Module):
         generators  B CPU generators, one per frame: a frame samples alike whichever process holds it
         progress    share of the training done, in [0, 1]
 
-        Raises InputError where a frame has masks under weak supervision, or none under full.
+        Raises InputError where a frame has masks under weak supervision, or none under full, and where the semantic
+        branch finds no panoptic labels.
         """
         device = self.net.mean.device
-        truths = [self._truth(frame, device) for frame in frames]
         images = torch.from_numpy(np.stack([frame.image for frame in frames])).to(device)
+        if self.settings.semantic_only:
+            with torch.no_grad():
+                frozen = self.net.pyramid(images)
+            return self._semantic_loss(frozen, frames), {}
+        truths = [self._truth(frame, device) for frame in frames]
         size = (images.shape[1], images.shape[2])
         pyramid = self.net.pyramid(images)
         raw = self.net.propose(pyramid)
@@ -119,7 +139,16 @@ class Wsmots(nn.Module):
         mask_terms, figures = self._mask_losses(pyramid, images, found, truths, progress)
         heads = {"rpn_objectness": objectness, "rpn_box": anchor_box, "box_class": box_class, "box_delta": box_delta}
         terms = {name: self.settings.balance * value for name, value in (heads | mask_terms).items()}
-        return terms | {"track": self.settings.track_weight * self._track_loss(features, found)}, figures
+        terms["track"] = self.settings.track_weight * self._track_loss(features, found)
+        return terms | self._semantic_loss(pyramid, frames), figures
+
+    def _semantic_loss(self, pyramid: list[Tensor], frames: list[ClipFrame]) -> dict[str, Tensor]:
+        """Nothing where the network has no semantic branch."""
+        if self.net.semantic is None:
+            return {}
+        maps = semantic_maps(frames).to(pyramid[0].device)
+        loss = semantic_loss(self.net.semantic(pyramid), maps, self.net.class_count)
+        return {"semantic": self.settings.semantic_weight * loss}
 
     def _truth(self, frame: ClipFrame, device: torch.device) -> "_Truth":
         masked = self.full or self.settings.weak.pseudo_weight > 0.0

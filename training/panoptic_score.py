@@ -1,0 +1,100 @@
+"""Panoptic quality of a run of training/panoptic.py on images with full labels.
+
+    python training/panoptic_score.py --run runs/rounds/round-1 --detector tiny --data DRIVE --out scores
+
+Things are the boxes that a deployed model finds, cut out by the instance network. Writes the segments in COCO's
+panoptic format, scores.json and report.html.
+"""
+
+import argparse
+import sys
+from itertools import groupby
+from pathlib import Path
+
+if __name__ == "__main__":  # run as a file: the repository, not this folder, is where packages are found
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+import numpy as np
+from tqdm import tqdm
+
+from training.panoptic_labelling import image_probabilities
+from training.score import load_run
+from wsperception.backends import open_backend
+from wsperception.bundle import read_bundle
+from wsperception.data.coco_panoptic_writer import PanopticWriter
+from wsperception.data.labelled_frames import LabelledFrame, read_labelled_frames
+from wsperception.decode import decode
+from wsperception.errors import InputError
+from wsperception.evaluation.panoptic_command import evaluate_panoptic
+from wsperception.learn.kept_work import decoded, image_content
+from wsperception.learn.methods.panoptic import DetectedBoxes, PanopticNet
+from wsperception.preprocess import letterbox
+from wsperception.types import LabelSpace, SegmentMap
+
+
+class Detector:
+    """The boxes that a deployed model finds in an image, of classes of the same name."""
+
+    def __init__(self, model: str, labels: LabelSpace, lowest: float) -> None:
+        self._bundle = read_bundle(model)
+        self._backend = open_backend(self._bundle)
+        self._lowest = lowest
+        self._classes = np.array([labels.id_of(name) for name in self._bundle.label_space.names])
+
+    def __call__(self, image: np.ndarray) -> DetectedBoxes:
+        """Of an image (H, W, 3) uint8 RGB, in its pixels."""
+        buffer, placing = letterbox(image, self._bundle.input_size)
+        found = decode(self._backend.run(buffer[None])[0], placing, self._lowest, len(self._classes))
+        return DetectedBoxes(found.boxes, self._classes[found.class_ids], found.scores)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Exit status: 0 done, 2 the input was wrong."""
+    options = _parse(arguments)
+    try:
+        net, _, data = load_run(options.run)
+        if not isinstance(net, PanopticNet):
+            raise InputError(f"{options.run}: expected a run of panoptic")
+        labels = LabelSpace(data.classes, net.is_thing)
+        frames = read_labelled_frames((options.data,), options.split, labels, "weak")
+        found = options.out / "panoptic"
+        if found.exists():
+            raise InputError(f"{found}: exists; expected a new folder")
+        detector = Detector(options.detector, labels, options.score)
+        for sequence, part in groupby(tqdm(frames, "segments"), lambda frame: frame.path.parent.name):
+            with PanopticWriter(found, sequence, labels) as writer:
+                for frame in part:
+                    writer.add(frame.number, frame_segments(net, detector, frame, data.input_size))
+        print(evaluate_panoptic(
+            options.data / "training/panoptic", found, options.out, "coco-panoptic",
+            images=options.data / "training/image_02",
+        ))  # fmt: skip
+    except InputError as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
+
+
+def frame_segments(
+    net: PanopticNet, detector: Detector, frame: LabelledFrame, input_size: tuple[int, int]
+) -> SegmentMap:
+    """The segments of an image."""
+    image = decoded(image_content(frame.path), frame.path)
+    return net.predict(image, image_probabilities(net, image, input_size), detector(image))
+
+
+def _parse(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--run", type=Path, required=True, help="folder of a round")
+    parser.add_argument(
+        "--detector", default="tiny", metavar="BUNDLE", help="folder or name of a model (default: tiny)"
+    )
+    parser.add_argument("--data", type=Path, required=True, help="images with labels in training/panoptic")
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--split", default="all", help="sequences: all, train, val, fulltrain, or names and commas")
+    parser.add_argument("--score", type=float, default=0.5, help="score from which a detection is a label")
+    return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,94 @@
+"""Trains the classifier of tags whose Grad-CAM shows where stuff is (LAT, section 3.3 and appendix B.2)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from training import checkpoint
+from training.distributed import Processes
+from training.loop import Training, train
+from training.optimisation import make_optimizer
+from training.recipe import Recipe
+from training.run_log import RunLog
+from wsperception.data.clips import ClipFrame
+from wsperception.learn.kept_work import decoded, image_content
+from wsperception.learn.tag_cues import TagLearner
+from wsperception.nets.semantic_net import TagNet
+from wsperception.types import WeakLabels
+
+
+@dataclass(frozen=True, eq=False)
+class TaggedCrop:
+    """A part x0 y0 x1 y1 of an image file, and which classes (C,) bool it shows."""
+
+    path: Path
+    region: tuple[int, int, int, int]
+    tags: np.ndarray
+
+
+class CropSampler:
+    """Crops as an endless, numbered list: each epoch has its own permutation, and every other crop is mirrored."""
+
+    def __init__(self, crops: Sequence[TaggedCrop], seed: int) -> None:
+        assert crops
+        self._crops, self._seed = crops, seed
+
+    def clip(self, number: int, position: int = 0) -> list[ClipFrame]:
+        """One crop."""
+        epoch, place = divmod(number, len(self._crops))
+        crop = self._crops[np.random.default_rng([self._seed, 0, epoch]).permutation(len(self._crops))[place]]
+        x0, y0, x1, y1 = crop.region
+        image = decoded(image_content(crop.path), crop.path)[y0:y1, x0:x1]
+        if np.random.default_rng([self._seed, 1, number]).random() < 0.5:
+            image = image[:, ::-1]
+        boxes, nobody = np.zeros((0, 4), np.float32), np.zeros(0, np.int64)
+        tags = WeakLabels(tags=crop.tags)
+        return [
+            ClipFrame(
+                np.ascontiguousarray(image), boxes, nobody, nobody, None, boxes, None, position, str(crop.path), tags
+            )
+        ]
+
+
+def trained_classifier(
+    out: Path, crops: Sequence[TaggedCrop], recipe: Recipe, processes: Processes, workers: int
+) -> TagNet:
+    """The classifier of a panoptic recipe, from `out` where it is there; otherwise trained on, from its checkpoint."""
+    settings, classes = recipe.method, len(recipe.labels)
+    if not (out / "weights.pt").exists():
+        _train(out, crops, recipe, processes, workers)
+    net = TagNet(settings.net, classes).to(processes.device).eval()
+    net.load_state_dict(checkpoint.load_tensors(out / "weights.pt"))
+    return net
+
+
+def _train(out: Path, crops: Sequence[TaggedCrop], recipe: Recipe, processes: Processes, workers: int) -> None:
+    tags = recipe.method.tags
+    own = replace(
+        recipe.training, iterations=tags.iterations, batch=tags.batch, learning_rate=tags.learning_rate, accumulate=1
+    )
+    recipe = replace(recipe, training=own, data=replace(recipe.data, frames=1))
+    torch.manual_seed(own.seed)
+    model = TagLearner(recipe.method.net, len(recipe.labels)).to(processes.device)
+    scaler = torch.amp.GradScaler(processes.device.type, enabled=False)
+    training, start, path = Training(model, make_optimizer(model, own), scaler, None), 0, out / checkpoint.NAME
+    if path.exists():
+        values = checkpoint.load(path, recipe.mapping())
+        start = int(values["iteration"])
+        training.load(values["states"], start)
+    out.mkdir(parents=True, exist_ok=True)
+    log = RunLog(out, start)
+    try:
+        steps = train(training, CropSampler(crops, own.seed), recipe, processes, start, workers)
+        for done, numbers in enumerate(tqdm(steps, "tags", own.iterations, initial=start), start + 1):
+            log.write(done - 1, numbers)
+            if done % own.checkpoint_every == 0 or done == own.iterations:
+                log.flush()
+                checkpoint.save(path, done, recipe.mapping(), training.states())
+    finally:
+        log.close()
+    checkpoint.save_tensors(out / "weights.pt", {name: value.cpu() for name, value in model.net.state_dict().items()})
