@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks.tags.learning import Schedule, fit, fold, warm_up
+from benchmarks.tags.learning import Schedule, fit, settle, warm_up
 from benchmarks.tags.results import Layout
 from benchmarks.tags.scenes import THINGS, Scene
 from wsperception.evaluation.detection import ImageBoxes, box_scores, correct_localisation
@@ -35,7 +35,7 @@ SETTINGS = community.Settings(
     scales=(128,), foreground=4, background=4,
 )  # fmt: skip
 INFERENCE = InferenceSettings(scales=(128,), flip=False)
-SCHEDULE = Schedule(warm_up=120, steps=200, side=96, rate=1e-3)
+SCHEDULE = Schedule(warm_up=120, steps=300, side=96, rate=1e-3)
 
 
 @dataclass(frozen=True)
@@ -146,7 +146,7 @@ def train_row(
     """A trained method, and its loss terms and figures step by step."""
     method = built(row, seed)
     method.net.backbone.load_state_dict(warm)
-    fold(method.net.backbone)
+    settle(method.net.backbone.body)
     history = fit(method, [sample.tagged for sample in train], schedule, seed)
     return method.eval(), history
 

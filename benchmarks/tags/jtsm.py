@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.tags.jtsm_rows import LAYOUT, MEASURES, ROWS
-from benchmarks.tags.learning import Schedule, fit, fold, kept_weights, warm_up
+from benchmarks.tags.learning import Schedule, fit, kept_weights, settle, warm_up
 from benchmarks.tags.results import arguments, finish, measure_missing
 from benchmarks.tags.scenes import CLASSES, STUFF, THINGS, Scene, draw_scenes
 from wsperception.data.panoptic_labels import PanopticLabels
@@ -36,7 +36,7 @@ from wsperception.types import VOID, LabelSpace
 
 LABELS = LabelSpace(CLASSES, (*[True] * len(THINGS), *[False] * len(STUFF)))
 PROPOSALS = ProposalSettings(superpixels=70, paired=50)
-LIMIT = 150
+LIMIT = 80
 """Proposals of an image."""
 SCALE = 96
 """Side to which images are brought; segments are scored at 128."""
@@ -55,6 +55,7 @@ def settings_of(row: str) -> jtsm.Settings:
             "stuff_classes": len(STUFF),
             "scales": (SCALE,),
             "proposal_limit": LIMIT,
+            "mask_rois": 3,
             "reestimate": {"evidence": ROWS[row].evidence},
         },
         f"row {row}",
@@ -124,7 +125,7 @@ def main(command: list[str] | None = None) -> int:
         torch.manual_seed(seed)
         model = jtsm.build(settings_of(row), len(CLASSES))
         model.net.backbone.load_state_dict(warm)
-        fold(model.net.backbone)
+        settle(model.net.backbone.body)
         started = time.process_time()
         history = fit(model, train, schedule, seed)
         scores = scores_of(model, val, scored, options.min_score) | {"cpu_seconds": time.process_time() - started}

@@ -11,8 +11,11 @@ pytest.importorskip("torch")
 pytest.importorskip("skimage")
 pytest.importorskip("matplotlib")
 
+import torch
+
 from benchmarks.tags import run
-from benchmarks.tags.community import COLUMNS, LAYOUT, ROWS, SETTINGS, STEPS
+from benchmarks.tags.community import COLUMNS, LAYOUT, ROWS, SETTINGS, STEPS, built
+from benchmarks.tags.learning import settle
 from benchmarks.tags.results import read_results, table
 from benchmarks.tags.scenes import CLASSES, SIZE, STUFF, THINGS, draw_scenes
 
@@ -52,6 +55,20 @@ def test_rows_differ_from_the_whole_in_what_their_titles_say():
     assert changes["IMG"] == changes["IS"] | {"segmentation": False}
     assert changes["D"] == changes["IMG"] | {"cams": 0}
     assert [after for _, after in STEPS] == ["IMG", "IS", "REG"]
+
+
+def test_a_settled_backbone_sees_the_same_and_learns_in_its_last_stage():
+    net = built("D", 0).net
+    image = torch.from_numpy(draw_scenes(1, 3)[0].image)
+    boxes = torch.tensor([[10.0, 20, 60, 90], [0, 0, 128, 128]])
+    with torch.no_grad():
+        before = net.proposal_features(net.levels(image), boxes)
+    settle(net.backbone.body)
+    after = net.proposal_features(net.levels(image), boxes)
+    torch.testing.assert_close(after.detach(), before, rtol=1e-4, atol=1e-4)
+    after.sum().backward()
+    learning = [name for name, parameter in net.backbone.named_parameters() if parameter.grad is not None]
+    assert learning and all(name.startswith("body.stages.3.") for name in learning)
 
 
 def test_the_table(tmp_path: Path):
