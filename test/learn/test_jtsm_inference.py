@@ -122,6 +122,20 @@ def test_branches_draw_the_masks():
 
 
 @pytest.mark.parametrize("branches", [True, False])
+def test_of_an_image_with_tags_other_classes_are_not_looked_for(branches):
+    net = net_of(instance_branch=branches, semantic_branch=branches)
+    settings = dataclasses.replace(SETTINGS, min_score=0.0, mask_threshold=0.0)
+    free = set(panoptic_segments(net, picture(), settings).class_ids[1:].tolist())
+    allowed = ((False, True, True, False), (True, False, False, True))
+    assert any(not free <= set(np.flatnonzero(tags).tolist()) for tags in allowed)
+    for tags in allowed:
+        tagged = dataclasses.replace(picture(), tags=np.array(tags))
+        found = panoptic_segments(net, tagged, dataclasses.replace(settings, known_tags=True))
+        assert set(found.class_ids[1:].tolist()) <= set(np.flatnonzero(tags).tolist())
+        assert (found.class_ids[1:] < 2).any()
+
+
+@pytest.mark.parametrize("branches", [True, False])
 @pytest.mark.parametrize("refine_boxes", [True, False])
 def test_an_image_and_its_mirror_image_are_seen_alike(branches, refine_boxes):
     net = net_of(instance_branch=branches, semantic_branch=branches, refine_boxes=refine_boxes)

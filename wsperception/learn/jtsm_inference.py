@@ -69,7 +69,8 @@ def panoptic_segments(net: JtsmNet, image: SegmentedImage, settings: InferenceSe
     views = [_view(net, image, scale, flip) for scale in settings.scales for flip in flips]
     net.train(was_training)
     scores = torch.stack([segment_scores(view.mined) for view in views]).mean(dim=0)  # (P, C)
-    scores = mil.likely_scores(scores, image.tags if settings.known_tags else None, settings.min_share)
+    tags = image.tags if settings.known_tags else None
+    scores = mil.likely_scores(scores, tags, settings.min_share)
     rows, classes = _kept(scores[:, : net.thing_count], views[0], settings)
     size = (image.image.shape[0], image.image.shape[1])
     boxes = torch.stack([_moved(view, rows, size) for view in views]).mean(dim=0)
@@ -85,7 +86,7 @@ def panoptic_segments(net: JtsmNet, image: SegmentedImage, settings: InferenceSe
     if net.semantic is None:
         stuff = _stuff_of_segments(image, scores[:, net.thing_count :], settings.min_score)
     else:
-        stuff = _stuff_of_branch(net, views, size)
+        stuff = _stuff_of_branch(net, views, size, None if tags is None else tags[net.thing_count :])
     share = min(1.0, settings.stuff_area / (size[0] * size[1]))
     return fill_with_stuff(things, stuff, net.thing_count, FusionSettings(min_stuff_share=share))
 
@@ -165,13 +166,17 @@ def _mask_grids(net: JtsmNet, view: _View, boxes: Tensor, classes: Tensor, size:
     return grids.flip(2) if view.flip else grids
 
 
-def _stuff_of_branch(net: JtsmNet, views: list[_View], size: tuple[int, int]) -> StuffMap:
+def _stuff_of_branch(net: JtsmNet, views: list[_View], size: tuple[int, int], present: np.ndarray | None) -> StuffMap:
+    """The stuff that the branch sees, of the classes that are `present` (S,) bool; None: of all."""
     shares = []
     for view in views:
         logits = net.semantic_logits(view.features[None])
         logits = functional.interpolate(logits, size, mode="bilinear", align_corners=False)[0]
         shares.append((logits.flip(2) if view.flip else logits).softmax(dim=0))
-    return _stuff_map(torch.stack(shares).mean(dim=0).cpu().numpy())
+    mean = torch.stack(shares).mean(dim=0).cpu().numpy()  # (1 + S, H, W)
+    if present is not None:
+        mean[1:][~present] = 0.0
+    return _stuff_map(mean)
 
 
 def _stuff_of_segments(image: SegmentedImage, scores: Tensor, min_score: float) -> StuffMap:
