@@ -22,6 +22,8 @@ SEMANTIC = "semantic"
 """What a panoptic network gives besides."""
 SEMANTIC_STRIDE = 4
 """Input pixels per cell of that output, along either axis."""
+MASK_ROWS = "mask_rows"
+"""Tensor inside a network's graph: for how many rows an image masks are computed. Older graphs have none."""
 
 
 @dataclass(frozen=True)

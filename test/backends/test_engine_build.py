@@ -1,14 +1,11 @@
-"""What TensorRT-RTX parses and builds without a GPU: every architecture, every precision; and what it refuses."""
+"""What TensorRT-RTX parses and builds without a GPU, and what it refuses; architectures: nets/test_onnx_export.py."""
 
-import functools
 import logging
 import signal
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,24 +14,12 @@ import pytest
 
 from wsperception.backends.engine_build import Library, _monitor, build_engine, installed_library, watched
 from wsperception.backends.engine_graph import engine_graph, read_graph
-from wsperception.backends.int8_graph import calibrate, quantisable
 from wsperception.backends.tensorrt_ import check_supported
-from wsperception.bundle import OUTPUTS, SEMANTIC, ModelBundle, read_bundle, write_bundle
+from wsperception.bundle import ModelBundle, read_bundle, write_bundle
 from wsperception.errors import InputError
-from wsperception.types import LabelSpace
 
 onnx = pytest.importorskip("onnx", reason="onnx is not installed: no graph can be made")
 pytestmark = pytest.mark.timeout(1500)  # a loaded machine is slow
-
-SMALL = {"fpn_channels": 16, "box_features": 32, "mask_channels": 8, "track_features": 16}
-POOLED = {"pool_level": True, "roi_half_pixel": False, "other_classes": 3, "track_head": "pooled"}
-ARCHITECTURES: dict[str, dict[str, Any]] = {
-    "tiny": {"backbone": "tiny", "mask_context": 1.4, "mask_sampling": 1},
-    "mobilenet": {"backbone": "mobilenet_v3_large", "norm": "frozen"},
-    "resnet18-group": {"backbone": "resnet18", "norm": "group"},
-    "resnet50-coco": {"backbone": "resnet50", **POOLED, "embedding_length": 16},
-    "panoptic": {"backbone": "tiny", "stuff_classes": 3, "semantic_channels": 16},
-}
 
 
 @pytest.fixture(scope="module")
@@ -49,94 +34,12 @@ def built(library: Library, bundle: ModelBundle, precision: str = "fp32", batch:
     return build_engine(library, graph, bundle, precision, batch)
 
 
-@functools.cache
-def exported_bytes(name: str) -> bytes:
-    """The ONNX file of a random network of that architecture, for tiny images: an export takes long."""
-    torch = pytest.importorskip("torch", reason="torch is not installed: no architecture can be exported")
-    from wsperception.nets.onnx_export import export_onnx
-    from wsperception.nets.perception_net import PerceptionNet
-    from wsperception.nets.settings import DetectSettings, NetSettings
-
-    torch.manual_seed(0)
-    settings = NetSettings(**{**SMALL, **ARCHITECTURES[name]})
-    detect = DetectSettings(pre_nms=50, proposals=20, detections=10)
-    with tempfile.TemporaryDirectory() as scratch:
-        path = Path(scratch) / "exported.onnx"
-        export_onnx(PerceptionNet(settings, 2 + settings.stuff_classes).eval(), detect, (64, 96), path)
-        return path.read_bytes()
-
-
-def exported(folder: Path, name: str, constant: ModelBundle) -> ModelBundle:
-    """A bundle of a random network of that architecture."""
-    (folder / "exported.onnx").write_bytes(exported_bytes(name))
-    architecture = ARCHITECTURES[name]
-    length = architecture.get("embedding_length", 8)
-    description = replace(
-        constant, name=name, input_size=(64, 96), mask_side=28, embedding_length=length, max_detections=10
-    )
-    if "stuff_classes" in architecture:
-        labels = LabelSpace(("car", "pedestrian", "road", "sky", "wall"), (True, True, False, False, False))
-        description = replace(description, label_space=labels, outputs=(*OUTPUTS, SEMANTIC))
-    return write_bundle(folder / name, folder / "exported.onnx", description)
-
-
 def changed(bundle: ModelBundle, change: Callable[[Any], None], folder: Path) -> ModelBundle:
     """The bundle with another graph."""
     model = onnx.load(bundle.onnx_path)
     change(model)
     onnx.save(model, folder / "changed.onnx")
     return write_bundle(folder / "changed", folder / "changed.onnx", bundle)
-
-
-def test_every_backbone_has_its_architecture():
-    settings = pytest.importorskip("wsperception.nets.settings", reason="torch is not installed")
-    assert {values["backbone"] for values in ARCHITECTURES.values()} == set(settings.BACKBONES)
-
-
-@pytest.mark.parametrize("name", ARCHITECTURES)
-def test_every_architecture_is_built_in_half_precision(rtx, tmp_path, constant_bundle, name):
-    assert len(built(rtx, exported(tmp_path, name, constant_bundle), "fp16", batch=2)) > 100_000
-
-
-def test_single_precision_and_int8_are_built_too(rtx, tmp_path, constant_bundle):
-    bundle = exported(tmp_path, "tiny", constant_bundle)
-    model = read_graph(bundle)
-    ranges = calibrate(model, np.random.default_rng(0).integers(0, 255, (2, 64, 96, 3)).astype(np.uint8))
-    assert len(ranges) > 20
-    assert len({node.input[0] for node in quantisable(model)}) == len(ranges)
-    graphs = {
-        precision: engine_graph(model, precision, ranges).SerializeToString() for precision in ("fp32", "fp16", "int8")
-    }
-    assert len(graphs["int8"]) < len(graphs["fp32"])
-    sizes = {name: len(build_engine(rtx, graph, bundle, name, 1)) for name, graph in graphs.items()}
-    assert sizes["fp16"] < sizes["fp32"]
-
-
-def test_the_semantic_branch_is_reduced_and_its_probabilities_are_not(tmp_path, constant_bundle):
-    # ONNX Runtime runs the graphs that TensorRT is given.
-    runtime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
-    model = read_graph(exported(tmp_path, "panoptic", constant_bundle))
-    images = np.random.default_rng(0).integers(0, 255, (2, 64, 96, 3)).astype(np.uint8)
-    ranges = calibrate(model, images)
-    found = {}
-    for precision in ("fp32", "fp16", "int8"):
-        graph = engine_graph(model, precision, ranges)
-        weights = [node.input[1] for node in graph.graph.node if node.op_type == "Conv" and "semantic" in node.input[1]]
-        branch, logits = weights[:-2], weights[-2:]
-        assert len(branch) == 7
-        ending = {"fp32": ".weight", "fp16": ".weight_half", "int8": ".weight_stepped_half"}[precision]
-        assert all(name.endswith(ending) for name in branch)
-        # The last layer's result is what is published, so INT8 leaves it in half precision.
-        assert all(name.endswith(".weight" if precision == "fp32" else ".weight_half") for name in logits)
-        last = [node for node in graph.graph.node if node.op_type == "Softmax"][-1]
-        assert not last.input[0].endswith("_half")
-        session = runtime.InferenceSession(graph.SerializeToString(), providers=["CPUExecutionProvider"])
-        found[precision] = session.run([SEMANTIC], {"images": images})[0]
-        assert found[precision].dtype == np.uint8
-        assert found[precision].shape == (2, 4, 16, 24)
-    gaps = {name: int(np.abs(found[name].astype(int) - found["fp32"]).max()) for name in ("fp16", "int8")}
-    assert gaps["fp16"] <= 2
-    assert gaps["int8"] <= 16
 
 
 def test_the_shipped_model_is_built(rtx):

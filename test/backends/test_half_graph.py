@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from wsperception.backends.engine_graph import engine_graph, with_cast_first
+from wsperception.backends.engine_graph import engine_graph, with_all_masks, with_cast_first
 from wsperception.backends.half_graph import in_half
 from wsperception.backends.int8_graph import calibrate, in_int8, quantisable, quantised_weight
 
@@ -226,3 +226,38 @@ def test_a_transpose_that_others_read_stays():
     model = network()
     model.graph.node.append(helper.make_node("Cast", ["turned"], ["more"], to=1))
     assert [node.op_type for node in with_cast_first(model).graph.node] == [node.op_type for node in model.graph.node]
+
+
+def test_a_length_that_depends_on_the_image_becomes_all_rows():
+    # Rows 0 and 2 of six are bright. Their number, 2, is how many masks are made; `bright` is read by others, too.
+    image = np.zeros((1, 6, 9, 3), np.uint8)
+    image[0, [0, 2]] = 200
+    nodes = [
+        helper.make_node("Cast", ["images"], ["pixels"], to=1),
+        helper.make_node("ReduceMean", ["pixels", "inner"], ["masks_of_all"], keepdims=0),  # (1, 6)
+        helper.make_node("Greater", ["masks_of_all", "hundred"], ["bright"]),
+        helper.make_node("Cast", ["bright"], ["ones"], to=7),
+        helper.make_node("ReduceSum", ["ones"], ["mask_rows"], keepdims=0),
+        helper.make_node("Reshape", ["mask_rows", "one"], ["end"]),
+        helper.make_node("Slice", ["masks_of_all", "zero", "end", "one"], ["some"]),
+        helper.make_node("Sub", ["six", "end"], ["missing"]),
+        helper.make_node("Concat", ["zero", "zero", "zero", "missing"], ["pads"], axis=0),
+        helper.make_node("Pad", ["some", "pads"], ["masks"]),
+        helper.make_node("Cast", ["bright"], ["boxes"], to=1),
+    ]
+    weights = {
+        "inner": np.array([2, 3]), "hundred": np.array(100.0, np.float32), "one": np.array([1]), "zero": np.array([0]),
+        "six": np.array([6]),
+    }  # fmt: skip
+    model = model_of(nodes, weights, {"masks": 2, "boxes": 2})
+    model.graph.output[0].type.tensor_type.shape.dim[1].dim_value = 6
+    before = model.SerializeToString()
+    static = with_all_masks(model)
+    assert model.SerializeToString() == before
+    assert {node.output[0] for node in model.graph.node} - {node.output[0] for node in static.graph.node} == {
+        "ones", "mask_rows",
+    }  # fmt: skip
+    assert run(model, image)["masks"].tolist() == [[200, 0, 0, 0, 0, 0]]
+    assert run(static, image)["masks"].tolist() == [[200, 0, 200, 0, 0, 0]]
+    assert run(static, image)["boxes"].tolist() == [[1, 0, 1, 0, 0, 0]]
+    assert with_all_masks(static) == static  # nothing to replace, as in files from before there was a length

@@ -1,6 +1,9 @@
 """From a run's folder, or COCO weights, to a bundle that the pipeline opens."""
 
+import contextlib
+import io
 import json
+import shutil
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -34,8 +37,22 @@ METHOD = wsmots.Settings(
 
 @pytest.fixture
 def run(tmp_path: Path) -> Path:
+    return write_run(tmp_path / "run")
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """The bundle that the command makes of such a run, once, as it takes long; and what it prints."""
+    folder = tmp_path_factory.mktemp("exported")
+    out, printed = folder / "models" / "small", io.StringIO()
+    arguments = ["--run", str(write_run(folder / "run")), "--out", str(out), "--score", "0.3", "--certainty", "0.6"]
+    with contextlib.redirect_stdout(printed):
+        assert export.main(arguments) == 0
+    return out, printed.getvalue()
+
+
+def write_run(folder: Path) -> Path:
     """The folder of a run that has not learnt anything."""
-    folder = tmp_path / "run"
     folder.mkdir()
     torch.manual_seed(0)
     save_tensors(folder / "weights.pt", wsmots.build(METHOD, 2).net.state_dict())
@@ -55,15 +72,10 @@ def run(tmp_path: Path) -> Path:
     return folder
 
 
-def test_a_run_becomes_a_bundle(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture):
-    assert (
-        export.main(
-            ["--run", str(run), "--out", str(tmp_path / "models" / "small"), "--score", "0.3", "--certainty", "0.6"]
-        )
-        == 0
-    )
-    assert "0 not" in capsys.readouterr().out
-    bundle = read_bundle(tmp_path / "models" / "small")
+def test_a_run_becomes_a_bundle(small: tuple[Path, str]):
+    folder, printed = small
+    assert "0 not" in printed
+    bundle = read_bundle(folder)
     assert (bundle.name, bundle.method, bundle.supervision) == ("small", "wsmots", "full")
     assert (bundle.input_size, bundle.max_detections, bundle.embedding_length) == ((64, 96), 10, 8)
     assert bundle.thresholds == Thresholds(score=0.3, certainty=0.6)
@@ -72,8 +84,11 @@ def test_a_run_becomes_a_bundle(run: Path, tmp_path: Path, capsys: pytest.Captur
     assert Pipeline(open_backend(bundle), bundle)(frame).segments.ids.shape == (50, 80)
 
 
-def test_an_export_that_differs_is_refused(run: Path, tmp_path: Path, monkeypatch, capsys: pytest.CaptureFixture):
+def test_an_export_that_differs_is_refused(
+    run: Path, small: tuple[Path, str], tmp_path: Path, monkeypatch, capsys: pytest.CaptureFixture
+):
     compare = export.parity
+    monkeypatch.setattr(export, "export_onnx", lambda *arguments: shutil.copy(small[0] / "model.onnx", arguments[-1]))
     monkeypatch.setattr(export, "parity", lambda *arguments: replace(compare(*arguments), mask=0.3))
     assert export.main(["--run", str(run), "--out", str(tmp_path / "bad")]) == 2
     assert "not written, the ONNX file differs from PyTorch" in capsys.readouterr().err

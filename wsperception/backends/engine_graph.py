@@ -1,12 +1,15 @@
 """The ONNX graph that TensorRT is given: a bundle's network with every precision written into it."""
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
+
+import numpy as np
 
 from wsperception.backends.contract import INPUT, one_line
 from wsperception.backends.half_graph import in_half
 from wsperception.backends.int8_graph import in_int8
-from wsperception.bundle import ModelBundle
+from wsperception.bundle import MASK_ROWS, ModelBundle
 from wsperception.errors import InputError
 
 
@@ -31,7 +34,7 @@ def engine_graph(model: Any, precision: str, ranges: Mapping[str, float] | None 
 
     ranges  for int8, as `int8_graph.calibrate` gives them; what is not quantised computes in half precision
     """
-    found = with_cast_first(model)
+    found = with_all_masks(with_cast_first(model))
     if precision == "int8":
         found = in_int8(found, ranges or {})
     return found if precision == "fp32" else in_half(found)
@@ -64,4 +67,31 @@ def with_cast_first(model: Any) -> Any:
         transpose.CopyFrom(first)
         cast.CopyFrom(second)
     del copy.graph.value_info[:]
+    return copy
+
+
+def with_all_masks(model: Any) -> Any:
+    """A copy that computes a mask for every row, found or not; a model without `MASK_ROWS` does so already.
+
+    A length that depends on values makes the host wait for the GPU in the middle of a run, which then cannot be
+    recorded as one launch, and leaves TensorRT nothing to choose its kernels by; and a GPU has room to spare.
+    """
+    import onnx
+
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    graph = copy.graph
+    if all(MASK_ROWS not in node.output for node in graph.node):
+        return copy
+    masks = next(output for output in graph.output if output.name == "masks")
+    count = np.array(masks.type.tensor_type.shape.dim[1].dim_value, np.int64)
+    graph.initializer.append(onnx.numpy_helper.from_array(count, MASK_ROWS))
+    readers = Counter([name for node in graph.node for name in node.input] + [output.name for output in graph.output])
+    orphans = {MASK_ROWS}  # what nobody reads any more
+    for node in reversed(list(graph.node)):  # from readers to what they read
+        if orphans.issuperset(node.output):
+            readers.subtract(node.input)
+            orphans.update(name for name in node.input if readers[name] == 0)
+            graph.node.remove(node)
+    del graph.value_info[:]
     return copy

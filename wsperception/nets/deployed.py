@@ -1,9 +1,11 @@
 """The network as it is exported: uint8 images in, fixed-size arrays out, every shape known beforehand."""
 
 import copy
+from typing import cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from wsperception.nets import anchors
 from wsperception.nets.heads import ROI_SIDE, mask_boxes
@@ -17,6 +19,8 @@ REFUSED = -1.0e4  # objectness of a suppressed proposal: below any logit, and fi
 
 class DeployedNet(nn.Module):
     """Static twin of `detect.detect`, batched; outputs as `bundle.OUTPUTS` names them, rows padded with score 0.
+
+    Masks and embeddings are computed for rows with an object only (`found_rows`); those of padding are 0 there.
 
     images (B, h, w, 3) uint8 RGB -> boxes (B, D, 4), scores (B, D), class_ids (B, D) int32, masks (B, D, M, M),
     mask_boxes (B, D, 4), embeddings (B, D, E); with a semantic branch also semantic (B, 1 + S, h/4, w/4) uint8, the
@@ -35,20 +39,16 @@ class DeployedNet(nn.Module):
         proposals, alive = self._proposals(self.net.propose(pyramid), size)
         boxes, scores, class_ids = self._detections(atlas, level_sizes, proposals, alive, size)
         extents = mask_boxes(boxes, self.net.settings.mask_context)
-        features = self._pool(atlas, level_sizes, extents, self.net.settings.mask_sampling)  # (B * D, F, 14, 14)
-        chosen = class_ids.reshape(-1, 1)  # (B * D, 1)
-        logits = self.net.mask(features)
-        masks = torch.gather(logits, 1, chosen[:, :, None, None].expand(-1, 1, *logits.shape[2:]))[:, 0].sigmoid()
-        embeddings = self.net.track(features, masks)
-        embeddings = torch.gather(embeddings, 1, chosen[:, :, None].expand(-1, 1, embeddings.shape[2]))[:, 0]
-        batch, count = scores.shape
+        rows = found_rows(scores)
+        masks, embeddings = self._masks(atlas, level_sizes, extents[:, :rows], class_ids[:, :rows])
+        missing = scores.shape[1] - rows
         outputs = (
             boxes,
             scores,
             class_ids.to(torch.int32),
-            masks.reshape(batch, count, *masks.shape[1:]),
+            functional.pad(masks, (0, 0, 0, 0, 0, missing)),  # (B, D, M, M)
             extents,
-            embeddings.reshape(batch, count, -1),
+            functional.pad(embeddings, (0, 0, 0, missing)),  # (B, D, E)
         )
         if self.net.semantic is None:
             return outputs
@@ -101,12 +101,42 @@ class DeployedNet(nn.Module):
         class_ids = torch.gather(torch.cat(all_classes, dim=1), 1, rows)
         return rows_at(torch.cat(all_boxes, dim=1), rows), best, class_ids
 
+    def _masks(
+        self, atlas: Tensor, level_sizes: list[tuple[int, int]], extents: Tensor, class_ids: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Masks (B, K, M, M) and embeddings (B, K, E) of K rows an image: extents (B, K, 4), class_ids (B, K)."""
+        features = self._pool(atlas, level_sizes, extents, self.net.settings.mask_sampling)  # (B * K, F, 14, 14)
+        chosen = class_ids.reshape(-1, 1)  # (B * K, 1)
+        logits = self.net.mask(features)
+        masks = torch.gather(logits, 1, chosen[:, :, None, None].expand(-1, 1, *logits.shape[2:]))[:, 0].sigmoid()
+        embeddings = self.net.track(features, masks)
+        embeddings = torch.gather(embeddings, 1, chosen[:, :, None].expand(-1, 1, embeddings.shape[2]))[:, 0]
+        batch, count = class_ids.shape
+        return masks.reshape(batch, count, *masks.shape[1:]), embeddings.reshape(batch, count, -1)
+
     def _pool(self, atlas: Tensor, level_sizes: list[tuple[int, int]], boxes: Tensor, sampling: int) -> Tensor:
         settings = self.net.settings
         strides = self.net.backbone.strides
         return atlas_roi_align(
             atlas, level_sizes, strides, boxes, ROI_SIDE, sampling, settings.canonical_size, settings.roi_half_pixel
         )
+
+
+def found_rows(scores: Tensor) -> int:
+    """How many rows an image, from the first, have masks computed: up to the last that is no padding in any image.
+
+    scores  (B, D) best first, padded with 0
+
+    At least 1, because an engine may refuse an empty tensor. On a GPU all D: to ask would be to wait for it, and a
+    captured graph has one length.
+    """
+    most = scores.shape[1]
+    if scores.is_cuda:
+        return most
+    rows = cast(int, (scores > 0).sum(dim=1).amax(dim=0).clamp(min=1).item())
+    torch._check(rows >= 1)  # for the exporter, to whom the number is unknown
+    torch._check(rows <= most)
+    return rows
 
 
 def in_bytes(logits: Tensor) -> Tensor:

@@ -6,12 +6,13 @@ import logging
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torchvision.ops import box_iou
 
-from wsperception.bundle import OUTPUTS, SEMANTIC
+from wsperception.bundle import MASK_ROWS, OUTPUTS, SEMANTIC
 from wsperception.errors import InputError
 from wsperception.nets.deployed import DeployedNet
 from wsperception.nets.detect import Detections, detect
@@ -61,6 +62,8 @@ class Parity:
 def export_onnx(net: PerceptionNet, settings: DetectSettings, input_size: tuple[int, int], path: Path) -> None:
     """Writes the static network for images (B, h, w, 3) uint8, B from 1 to `LARGEST_BATCH`, in one file.
 
+    Masks and embeddings are computed for as many rows an image as the tensor MASK_ROWS says, and padded with zeros.
+
     Raises InputError where h or w is not divisible by 32.
     """
     if any(side % 32 for side in input_size):
@@ -82,6 +85,7 @@ def export_onnx(net: PerceptionNet, settings: DetectSettings, input_size: tuple[
         )
     assert program is not None
     model = program.model_proto
+    _name_mask_rows(program, model)
     # Stack traces of every node are a tenth of the file and name the folders of the machine it was made on.
     model.doc_string = ""
     del model.metadata_props[:], model.graph.metadata_props[:], model.functions[:]
@@ -124,6 +128,22 @@ def parity(net: PerceptionNet, settings: DetectSettings, path: Path, images: np.
         largest("embedding"),
         semantic,
     )
+
+
+def _name_mask_rows(program: Any, model: Any) -> None:
+    """Calls the count of `deployed.found_rows` MASK_ROWS in the file. The exporter numbers what it computes."""
+    (read,) = (
+        node
+        for node in program.exported_program.graph.nodes
+        if node.target is torch.ops.aten._local_scalar_dense.default  # the one number that the network takes as such
+    )
+    count = read.args[0].name
+    assert any(count in node.output for node in model.graph.node)
+    for node in model.graph.node:
+        node.input[:] = [MASK_ROWS if name == count else name for name in node.input]
+        node.output[:] = [MASK_ROWS if name == count else name for name in node.output]
+    for value in model.graph.value_info:
+        value.name = MASK_ROWS if value.name == count else value.name
 
 
 def _output_names(net: PerceptionNet) -> list[str]:

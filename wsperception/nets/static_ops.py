@@ -22,11 +22,13 @@ def suppression(boxes: Tensor, valid: Tensor, threshold: float, rounds: int = NM
     order = torch.arange(boxes.shape[1], device=boxes.device)
     better = order[:, None] < order[None, :]
     suppresses = ((overlap > threshold) & better).to(torch.float32) * valid[:, :, None]
-    kept = valid
+    possible = valid[:, None]  # (B, 1, K)
+    kept = possible
     for _ in range(rounds):
-        hits = torch.matmul(kept[:, None, :], suppresses)[:, 0]  # (B, K)
-        kept = valid * (hits < 0.5).to(torch.float32)
-    return kept
+        # What is possible is 1 and hits are counted in whole numbers, so one hit suffices for 0. Three operators a
+        # round, because a network has some hundred rounds, and whoever exports or builds it pays for each.
+        kept = functional.relu(possible - torch.matmul(kept, suppresses))
+    return kept[:, 0]
 
 
 def pairwise_iou(boxes: Tensor) -> Tensor:
