@@ -11,6 +11,7 @@ panoptic` that starts from the one before; and rounds.html, pictures of the labe
 """
 
 import argparse
+import json
 import logging
 import sys
 from collections.abc import Sequence
@@ -20,13 +21,12 @@ from pathlib import Path
 if __name__ == "__main__":  # run as a file: the repository, not this folder, is where packages are found
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-import cv2
 import numpy as np
 
 from training import train
 from training.distributed import Processes, join
 from training.panoptic_labelling import Labeller, WeakImage, label_images, write_folder
-from training.recipe import Recipe, read_recipe
+from training.recipe import Recipe, read_recipe, write_json
 from training.tag_classifier import TaggedCrop, trained_classifier
 from wsperception.data.labelled_frames import LabelledFrame, read_labelled_frames
 from wsperception.data.panoptic_frames import frame_name
@@ -60,6 +60,7 @@ def main(arguments: list[str] | None = None) -> int:
         with join(options.device) as processes:
             if processes.count > 1:
                 raise InputError("expected one process; train a round on several GPUs by training/train.py --panoptic")
+            _check_folder(options, recipe)
             rounds = Rounds(options, recipe, {root: _weak_images(root, recipe, options) for root in options.weak})
             if options.weak:
                 _train_classifier(rounds, processes)
@@ -73,6 +74,19 @@ def main(arguments: list[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return 2
     return 0
+
+
+def _check_folder(options: argparse.Namespace, recipe: Recipe) -> None:
+    """What is there stays, so it must be of this recipe and these folders."""
+    path: Path = options.out / "rounds.json"
+    folders = {kind: [str(root) for root in getattr(options, kind)] for kind in ("weak", "full")}
+    values = json.loads(json.dumps(folders | {"recipe": recipe.mapping()}))
+    if path.exists():
+        if json.loads(path.read_text()) != values:
+            raise InputError(f"{options.out}: holds rounds of other settings or data, see rounds.json")
+        return
+    options.out.mkdir(parents=True, exist_ok=True)
+    write_json(path, values)
 
 
 def _weak_images(root: Path, recipe: Recipe, options: argparse.Namespace) -> list[WeakImage]:
@@ -171,7 +185,6 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     options = parser.parse_args(arguments)
     if not options.weak and not options.full:
         parser.error("expected --weak or --full")
-    cv2.setNumThreads(1)
     return options
 
 

@@ -8,6 +8,7 @@ panoptic format, scores.json and report.html.
 
 import argparse
 import sys
+from contextlib import closing
 from itertools import groupby
 from pathlib import Path
 
@@ -19,8 +20,8 @@ from tqdm import tqdm
 
 from training.panoptic_labelling import image_probabilities
 from training.score import load_run
-from wsperception.backends import open_backend
-from wsperception.bundle import read_bundle
+from wsperception.backends import Network, open_backend
+from wsperception.bundle import ModelBundle, read_bundle
 from wsperception.data.coco_panoptic_writer import PanopticWriter
 from wsperception.data.labelled_frames import LabelledFrame, read_labelled_frames
 from wsperception.decode import decode
@@ -33,17 +34,16 @@ from wsperception.types import LabelSpace, SegmentMap
 
 
 class Detector:
-    """The boxes that a deployed model finds in an image, of classes of the same name."""
+    """The boxes that a deployed model finds in an image, of the classes of the same names."""
 
-    def __init__(self, model: str, labels: LabelSpace, lowest: float) -> None:
-        self._bundle = read_bundle(model)
-        self._backend = open_backend(self._bundle)
-        self._lowest = lowest
-        self._classes = np.array([labels.id_of(name) for name in self._bundle.label_space.names])
+    def __init__(self, backend: Network, bundle: ModelBundle, labels: LabelSpace, lowest: float) -> None:
+        self._backend, self._input_size, self._lowest = backend, bundle.input_size, lowest
+        names = bundle.label_space.names
+        self._classes = np.array([labels.id_of(name) for name in names[: bundle.label_space.thing_count]])
 
     def __call__(self, image: np.ndarray) -> DetectedBoxes:
         """Of an image (H, W, 3) uint8 RGB, in its pixels."""
-        buffer, placing = letterbox(image, self._bundle.input_size)
+        buffer, placing = letterbox(image, self._input_size)
         found = decode(self._backend.run(buffer[None])[0], placing, self._lowest, len(self._classes))
         return DetectedBoxes(found.boxes, self._classes[found.class_ids], found.scores)
 
@@ -52,27 +52,34 @@ def main(arguments: list[str] | None = None) -> int:
     """Exit status: 0 done, 2 the input was wrong."""
     options = _parse(arguments)
     try:
-        net, _, data = load_run(options.run)
-        if not isinstance(net, PanopticNet):
-            raise InputError(f"{options.run}: expected a run of panoptic")
-        labels = LabelSpace(data.classes, net.is_thing)
-        frames = read_labelled_frames((options.data,), options.split, labels, "weak")
-        found = options.out / "panoptic"
-        if found.exists():
-            raise InputError(f"{found}: exists; expected a new folder")
-        detector = Detector(options.detector, labels, options.score)
-        for sequence, part in groupby(tqdm(frames, "segments"), lambda frame: frame.path.parent.name):
-            with PanopticWriter(found, sequence, labels) as writer:
-                for frame in part:
-                    writer.add(frame.number, frame_segments(net, detector, frame, data.input_size))
+        write_segments(options)
         print(evaluate_panoptic(
-            options.data / "training/panoptic", found, options.out, "coco-panoptic",
+            options.data / "training/panoptic", options.out / "panoptic", options.out, "coco-panoptic",
             images=options.data / "training/image_02",
         ))  # fmt: skip
     except InputError as error:
         print(error, file=sys.stderr)
         return 2
     return 0
+
+
+def write_segments(options: argparse.Namespace) -> None:
+    """The segments of all images, in COCO's panoptic format below options.out."""
+    net, _, data = load_run(options.run)
+    if not isinstance(net, PanopticNet):
+        raise InputError(f"{options.run}: expected a run of panoptic")
+    folder: Path = options.out / "panoptic"
+    if folder.exists():
+        raise InputError(f"{folder}: exists; expected a new folder")
+    labels = LabelSpace(data.classes, net.is_thing)
+    frames = read_labelled_frames((options.data,), options.split, labels, "weak")
+    bundle = read_bundle(options.detector)
+    with closing(open_backend(bundle)) as backend:
+        detector = Detector(backend, bundle, labels, options.score)
+        for sequence, part in groupby(tqdm(frames, "segments"), lambda frame: frame.path.parent.name):
+            with PanopticWriter(folder, sequence, labels) as writer:
+                for frame in part:
+                    writer.add(frame.number, frame_segments(net, detector, frame, data.input_size))
 
 
 def frame_segments(

@@ -8,6 +8,7 @@ Writes table.md and streets.jpg below --out, and pages of labels and of mistakes
 """
 
 import argparse
+import json
 import shutil
 import subprocess
 import sys
@@ -26,6 +27,8 @@ TRAIN_SEEDS, VAL_SEED = (8100, 8200), 8300
 ROWS = {"full": ((0, 1), ()), "weak": ((), (0, 1)), "semi": ((0,), (1,))}
 """Row -> which of the two drives it knows full labels of, and of which only boxes and tags."""
 ROUNDS = 2
+SHARED = ("config", "set", "detector", "train", "val", "frames", "size", "crop", "share")
+"""Options that decide the results."""
 ROUNDS_SCORED = {"full": (0, 1), "weak": (0, 1), "semi": (1,)}
 
 
@@ -42,8 +45,16 @@ class Bench:
     detector: str
 
 
-def main(arguments: list[str] | None = None) -> None:
+def main(arguments: list[str] | None = None) -> int:
+    """Exit status: 0 done, 2 --out holds results of other settings."""
     options = _parse(arguments)
+    kept, shared = options.out / "settings.json", json.dumps({name: str(getattr(options, name)) for name in SHARED})
+    if not kept.exists():
+        options.out.mkdir(parents=True, exist_ok=True)
+        kept.write_text(shared)
+    if kept.read_text() != shared:
+        print(f"{options.out}: holds results of other settings, see settings.json", file=sys.stderr)
+        return 2
     drives = tuple(_drive(options, f"train-{seed}", seed, options.train) for seed in TRAIN_SEEDS)
     val = _drive(options, "val", VAL_SEED, options.val)
     for seed in options.seeds:
@@ -56,6 +67,7 @@ def main(arguments: list[str] | None = None) -> None:
     (options.out / "table.md").write_text(text)
     write_picture(options.out / "streets.jpg", val, options.out / "scores", options.seeds[0], SHOWN)
     print(text)
+    return 0
 
 
 def _drive(options: argparse.Namespace, name: str, seed: int, sequences: int) -> Path:
@@ -127,4 +139,4 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -103,3 +103,6 @@ def test_what_is_missing_is_named(tmp_path):
     wanted = LabelSpace((*SPACE.names, "tram"), (*SPACE.is_thing, False))
     with pytest.raises(InputError, match=r"0003.json: expected the class tram, got car, pedestrian, road, sky"):
         PanopticFrames([frame], [root], [tmp_path / "labels"], wanted)
+    wanted = LabelSpace(SPACE.names, (True, False, False, False))
+    with pytest.raises(InputError, match=r"0003.json: expected the class pedestrian to be stuff, got a thing"):
+        PanopticFrames([frame], [root], [tmp_path / "labels"], wanted)

@@ -21,6 +21,7 @@ from training.checkpoint import load_tensors
 from training.panoptic_labelling import as_panoptic
 from training.recipe import read_recipe
 from training.run_log import read_log
+from training.score import load_run
 from training.tag_classifier import CropSampler, TaggedCrop
 from wsperception.data.coco_panoptic import open_coco_panoptic
 from wsperception.data.coco_panoptic_writer import PanopticWriter
@@ -108,6 +109,16 @@ def _score(run: Path, data: Path, out: Path) -> None:
     assert panoptic_score.main(arguments) == 2
 
 
+def test_a_folder_of_other_settings_is_left_alone(
+    drive: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = options("--full", drive, "--out", tmp_path / "out", "--rounds", "0")
+    assert panoptic.main(arguments) == 0
+    assert panoptic.main(arguments) == 0
+    assert panoptic.main([*arguments, "--set", "method.cues.heat=0.4"]) == 2
+    assert "out: holds rounds of other settings or data, see rounds.json" in capsys.readouterr().err
+
+
 def test_what_is_missing_is_said(drive: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "bare/training").mkdir(parents=True)
     shutil.copytree(drive / "training/image_02", tmp_path / "bare/training/image_02")
@@ -193,3 +204,26 @@ def test_a_network_gets_a_semantic_branch_afterwards(tmp_path: Path) -> None:
     checkpoint.save_tensors(tmp_path / "other.pt", {"rpn.odd": torch.zeros(1)})
     with pytest.raises(InputError, match=r"other.pt: expected weights of this network"):
         train._load_weights(new, tmp_path / "other.pt")
+
+
+@pytest.mark.timeout(600)
+def test_the_robots_network_learns_stuff_from_the_command_line(drive: Path, tmp_path: Path) -> None:
+    out, config = tmp_path / "run", Path(__file__).resolve().parents[2] / "config/panoptic-branch.yaml"
+    recipe = read_recipe("wsmots", config, ["data.classes=[car, pedestrian, wall, road]", "method.net.stuff_classes=2"])
+    torch.manual_seed(0)
+    old = PerceptionNet(replace(recipe.method.net, stuff_classes=0), 2).state_dict()
+    checkpoint.save_tensors(tmp_path / "old.pt", old)
+    changes = ("data.input_size=[64, 160]", "data.crop=[64, 96]", "data.classes=[car, pedestrian, wall, road]",
+               "method.net.stuff_classes=2", "training.iterations=2", "training.batch=2")  # fmt: skip
+    arguments = ["--method", "wsmots", "--config", str(config), "--data", str(drive), "--out", str(out)]
+    arguments += ["--panoptic", str(drive / "training/panoptic"), "--init", str(tmp_path / "old.pt"), "--device", "cpu"]
+    assert train.main([*arguments, "--workers", "0", *(part for one in changes for part in ("--set", one))]) == 0
+    labels = json.loads((out / "recipe.json").read_text())["labels"]
+    assert labels == {"names": ["car", "pedestrian", "wall", "road"], "is_thing": [True, True, False, False]}
+    net, _, _ = load_run(out)
+    assert isinstance(net, PerceptionNet)
+    assert net.semantic is not None
+    # The detector is the one that it started from; of the branch the average over two steps has moved.
+    state = net.state_dict()
+    assert all(torch.equal(state[name], value) for name, value in old.items())
+    assert float(net.semantic.logits.bias.detach().abs().max()) > 0.0  # type: ignore[union-attr]

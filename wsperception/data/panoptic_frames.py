@@ -20,7 +20,8 @@ class PanopticFrames:
     labels   the classes to learn; a class of the files that is none of them is void
 
     So full and partial labels mix: how much of an image is labelled depends on the folder of its root. Raises
-    InputError where there is not one folder for each root, where a file lacks a class, and for an image without labels.
+    InputError where there is not one folder for each root, where a file lacks a class or takes a thing for stuff, and
+    for an image without labels.
     """
 
     def __init__(
@@ -72,4 +73,8 @@ def _sequences(folder: Path, labels: LabelSpace) -> dict[str, PanopticSet]:
         missing = [name for name in labels.names if name not in found.labels.names]
         if missing:
             raise InputError(f"{found.source}: expected the class {missing[0]}, got {', '.join(found.labels.names)}")
+        for name, thing in zip(labels.names, labels.is_thing, strict=True):
+            if found.labels.is_thing[found.labels.id_of(name)] != thing:
+                wanted, got = ("a thing", "stuff") if thing else ("stuff", "a thing")
+                raise InputError(f"{found.source}: expected the class {name} to be {wanted}, got {got}")
     return sets
