@@ -73,7 +73,7 @@ def _ratio(seeds: list[dict[tuple[str, str], float]], full: list[dict[tuple[str,
     if not full or seeds is full:
         return "-"
     ours, theirs = (statistics.fmean(one[part, "PQ"] for one in each) for each in (seeds, full))
-    return f"{100 * ours / theirs:.1f} %"
+    return f"{100 * ours / theirs:.1f} %" if theirs > 0 else "-"
 
 
 def _paper(name: str) -> str:
