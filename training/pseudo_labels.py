@@ -2,7 +2,7 @@
 deployable network.
 
     python training/pseudo_labels.py --run runs/two --data CLICKS --out MASKS
-    python training/train.py --method wsmots --supervision full --data MASKS --out runs/three
+    python training/train.py --method wsmots --labels pseudo --data MASKS --out runs/three
 
 The run is one of wise, community or jtsm. MASKS has the layout of KITTI MOTS, with every image as a sequence of its
 own: neither points nor tags say what is the same object in the next image.
@@ -23,6 +23,7 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
+from training.pseudo_folder import write_note
 from training.score import load_run
 from training.tag_masks import tag_masks
 from wsperception.data.clips import ClipSettings
@@ -31,7 +32,6 @@ from wsperception.data.tagged_frames import read_tagged_frames
 from wsperception.errors import InputError
 from wsperception.learn.methods import wise
 from wsperception.learn.points import point_pixels
-from wsperception.learn.segment_store import image_segments
 from wsperception.learn.wise_masks import masks_of_points, read_maps
 from wsperception.nets.community_net import CommunityNet
 from wsperception.nets.jtsm_net import JtsmNet
@@ -75,6 +75,7 @@ def write_masks(run: Path, roots: tuple[Path, ...], split: str, out: Path) -> tu
             lines = _lines(ids, class_ids, labels)
             (folder / "training/instances_txt" / f"{number:06d}.txt").write_text("".join(lines))
             objects, lost = objects + len(lines), lost + len(class_ids) - len(lines)
+        write_note(folder, run, objects, lost)
         folder.rename(out)
     except OSError as error:
         raise InputError(f"{out}: cannot be written: {error.strerror}") from None
@@ -112,7 +113,7 @@ def point_masks(
     points = placing.to_input(np.tile(frame.weak.points, 2))[:, :2]
     pixels = point_pixels(points, data.input_size)
     rows, columns = placing.content_size
-    segments = image_segments(picture, settings.segments, settings.largest_segment)
+    segments = wise.wise_segments(picture, settings)
     found = masks_of_points(read_maps(net, picture), segments, pixels, frame.weak.point_classes.astype(np.int64))
     ids = np.zeros(data.input_size, np.uint16)
     for row in np.argsort(-found.masks.sum(axis=(1, 2)), kind="stable").tolist():

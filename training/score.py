@@ -29,15 +29,14 @@ from training.recipe import write_json
 from training.tag_masks import TAG_KINDS, tag_kinds
 from wsperception.data.clips import ClipFrame, ClipSettings, augment, no_augmentation
 from wsperception.data.frame_store import decode_frame
-from wsperception.data.labelled_frames import read_labelled_frames
+from wsperception.data.labelled_frames import LabelledFrame, read_labelled_frames
 from wsperception.data.segments import Segments
 from wsperception.errors import InputError
 from wsperception.evaluation.detection import boxes_of_masks, correct_localisation
 from wsperception.evaluation.instance import ImageInstances, coco_scores, coverage_scores, voc_scores
 from wsperception.fusion import FusionSettings, fuse
 from wsperception.learn.methods import METHODS, wise
-from wsperception.learn.segment_store import image_segments
-from wsperception.learn.wise_masks import KINDS, FoundMasks, Maps, find_masks, read_maps
+from wsperception.learn.wise_masks import KINDS, PRM, FoundMasks, Maps, find_masks, read_maps
 from wsperception.nets.community_net import CommunityNet
 from wsperception.nets.detect import detect
 from wsperception.nets.jtsm_net import JtsmNet
@@ -83,7 +82,7 @@ def score_run(run: Path, roots: tuple[Path, ...], split: str, kinds: list[str], 
     frames = read_labelled_frames(roots, split, data.labels, "full")
     found: dict[str, list[ImageInstances]] = {kind: [] for kind in kinds or masks}
     for frame in tqdm(frames, "images", disable=not sys.stderr.isatty()):
-        sample = augment(frame, decode_frame(frame, data.stored_size, True), no_augmentation(), _everything(data), 0)
+        sample = whole_sample(frame, data)
         for kind, images in found.items():
             images.append(_instances(masks[kind](sample), sample, min_area))
     count = len(data.labels)
@@ -92,12 +91,19 @@ def score_run(run: Path, roots: tuple[Path, ...], split: str, kinds: list[str], 
     return {"images": len(frames), "objects": objects, "kinds": scores}
 
 
+def whole_sample(frame: LabelledFrame, data: ClipSettings) -> ClipFrame:
+    """The whole image of a frame at network size, with the true mask of every object of which a pixel is left."""
+    everything = replace(data, crop=(0, 0), min_side=0.0, min_area=1, min_visible=0.0)
+    return augment(frame, decode_frame(frame, data.stored_size, True), no_augmentation(), everything, 0)
+
+
 def masks_of_run(run: Path) -> tuple[dict[str, Callable[[ClipFrame], FoundMasks]], ClipSettings]:
     """Kind of masks -> how they are found in an image; and the data settings of the run."""
     net, settings, data = load_run(run)
     if isinstance(net, WiseNet):
         found = _WiseMasks(net, settings)
-        return {kind: partial(found, kind) for kind in KINDS}, data
+        kinds = (PRM,) if settings.places == wise.TAGS else KINDS
+        return {kind: partial(found, kind) for kind in kinds}, data
     if isinstance(net, PerceptionNet):
         return {DETECTIONS: partial(_detected, net, settings.detect)}, data
     if isinstance(net, CommunityNet | JtsmNet):
@@ -131,7 +137,7 @@ class _WiseMasks:
     def __call__(self, kind: str, sample: ClipFrame) -> FoundMasks:
         assert sample.masks is not None
         if self._last is None or self._last[0] != sample.source:
-            segments = image_segments(sample.image, self._settings.segments, self._settings.largest_segment)
+            segments = wise.wise_segments(sample.image, self._settings)
             self._last = (sample.source, read_maps(self._net, sample.image), segments)
         return find_masks(kind, *self._last[1:], sample.masks, sample.class_ids)
 
@@ -148,11 +154,6 @@ def _detected(net: PerceptionNet, settings: DetectSettings, sample: ClipFrame) -
     fused = fuse(instances, FusionSettings(min_area=1)).segments
     parts: np.ndarray = fused.ids[None] == np.arange(1, len(fused) + 1)[:, None, None]
     return FoundMasks(parts, fused.class_ids[1:].astype(np.int64), fused.scores[1:])
-
-
-def _everything(data: ClipSettings) -> ClipSettings:
-    """The whole image, with every object of which a pixel is left."""
-    return replace(data, crop=(0, 0), min_side=0.0, min_area=1, min_visible=0.0)
 
 
 def _instances(found: FoundMasks, sample: ClipFrame, min_area: int) -> ImageInstances:
@@ -199,7 +200,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--out", type=Path, required=True, help="file of the scores")
     parser.add_argument("--split", default="all", help="sequences: all, train, val, fulltrain, or names and commas")
     parser.add_argument(
-        "--kinds", nargs="+", choices=(*KINDS, *TAG_KINDS, DETECTIONS), default=[], metavar="KIND",
+        "--kinds", nargs="+", choices=(*KINDS, PRM, *TAG_KINDS, DETECTIONS), default=[], metavar="KIND",
         help="%(choices)s",
     )  # fmt: skip
     parser.add_argument("--min-area", type=int, default=0, help="smaller objects are ignored; pixels at network size")

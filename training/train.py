@@ -2,6 +2,7 @@
 
     python training/train.py --method wsmots --data DRIVE --out runs/one --config config/wsmots.yaml
     python training/train.py --method wise --data CLICKS --out runs/two --config config/wise.yaml
+    python training/train.py --method wsmots --labels pseudo --data MASKS --out runs/three --config config/wsmots.yaml
 
 On several GPUs or machines: `torchrun --nproc-per-node 4 training/train.py ...`; the batch is that of all processes
 together, so the result does not depend on how many there are.
@@ -25,6 +26,7 @@ from training import checkpoint
 from training.distributed import Processes, join
 from training.loop import NonFiniteLossError, Training, resolve_precision, train
 from training.optimisation import WeightAverage, make_optimizer
+from training.pseudo_folder import expect_notes
 from training.recipe import Recipe, read_recipe, record, write_json
 from training.run_log import CollapseAlarm, RunLog
 from wsperception.data.clips import ClipSampler
@@ -46,6 +48,7 @@ from wsperception.nets.wise_net import WiseNet
 DOWNLOAD = "download"
 SEMANTIC = "semantic."
 """What the names of the weights of a PerceptionNet's semantic branch begin with."""
+PSEUDO = "pseudo"
 
 logger = logging.getLogger(__name__)
 
@@ -77,6 +80,8 @@ def run(options: argparse.Namespace, recipe: Recipe, processes: Processes, comma
         )
     out: Path = options.out
     _check_folder(out, options.resume)
+    if options.labels == PSEUDO:
+        expect_notes(options.data)
     frames = _labelled_frames(tuple(options.data), recipe)
     if not frames:
         raise InputError(f"{options.data[0]}: expected at least one image")
@@ -252,8 +257,10 @@ def _describe(
 
 
 def _changes(options: argparse.Namespace) -> list[str]:
+    if options.labels == PSEUDO and options.supervision not in (None, "full"):
+        raise InputError(f"--labels pseudo: masks are learnt under full supervision, got {options.supervision}")
     named = {
-        "supervision": options.supervision,
+        "supervision": "full" if options.labels == PSEUDO else options.supervision,
         "iterations": options.iterations,
         "batch": options.batch,
         "accumulate": options.accumulate,
@@ -277,6 +284,10 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument(
         "--supervision", choices=sorted({kind for method in METHODS for kind in supervisions(method)}),
         help="weak: boxes and ids; full: masks; points: one per object; tags: classes of an image. Default: the method's",
+    )  # fmt: skip
+    parser.add_argument(
+        "--labels", choices=("given", PSEUDO), default="given",
+        help="pseudo: the masks are those that training/pseudo_labels.py made, and stand for true ones",
     )  # fmt: skip
     parser.add_argument("--iterations", type=int)
     parser.add_argument("--batch", type=int, help="frames per step over all processes")

@@ -149,7 +149,7 @@ def region_graph(image: np.ndarray, superpixels: np.ndarray, settings: ProposalS
         values = np.clip(values, 0, settings.bins - 1) + superpixels * settings.bins
         counted = np.bincount(values.ravel(), minlength=count * settings.bins).reshape(count, settings.bins)
         histograms[:, channel * settings.bins : (channel + 1) * settings.bins] = counted / (3.0 * areas[:, None])
-    pairs, lengths, strengths = _contours(lab, superpixels, count, settings.contrast)
+    pairs, lengths, strengths = contours(image, superpixels, count, settings.contrast)
     return RegionGraph(areas, histograms, pairs, lengths, strengths)
 
 
@@ -250,12 +250,12 @@ class _Merging:
         return costs
 
 
-def _contours(
-    lab: np.ndarray, superpixels: np.ndarray, count: int, contrast: float
+def contours(
+    image: np.ndarray, superpixels: np.ndarray, count: int, contrast: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Pairs of regions that touch, with length and mean strength of their contour."""
+    """Pairs of `count` regions that touch, with length and mean strength of their contour; see RegionGraph."""
     # Measured from one pixel before the cut to one behind it: an edge of a photograph is two or three pixels wide.
-    smooth = cv2.GaussianBlur(lab, (0, 0), 0.7)
+    smooth = cv2.GaussianBlur(cv2.cvtColor(image.astype(np.float32) / 255.0, cv2.COLOR_RGB2LAB), (0, 0), 0.7)
     keys, strengths = [], []
     for axis in (0, 1):
         wide = np.concatenate([np.take(smooth, [0], axis), smooth, np.take(smooth, [-1], axis)], axis)

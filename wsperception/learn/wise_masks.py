@@ -9,11 +9,14 @@ from wsperception.data.labelled_points import mask_middle
 from wsperception.data.segments import Segments
 from wsperception.learn import grouping
 from wsperception.learn.affinity import background
+from wsperception.learn.peak_responses import response_peaks
 from wsperception.learn.points import Peaks, find_blobs, find_peaks, point_pixels
 from wsperception.nets.wise_net import WiseNet, upsampled
 
 WISE, UNREFINED, BLOBS, BEST, ORACLE = "wise", "unrefined", "blobs", "best", "oracle"
 TRUE_MASK, TRUE_POINTS = "true-mask", "true-points"
+PRM = "prm"
+"""Of a net whose places were learnt from tags: the peaks of its responses with E-Net's masks (Table 1: PRM + E-Net)."""
 KINDS = (WISE, UNREFINED, BLOBS, BEST, ORACLE, TRUE_MASK, TRUE_POINTS)
 """Whose masks: L-Net's points with E-Net's masks (Table 1: WISE); the same before the replacement by proposals; with
 L-Net's blobs; with the likeliest proposal; with the proposal nearest to the truth; with the true mask; and the true
@@ -26,10 +29,12 @@ class Maps:
 
     probabilities  (C + 1, h, w) float32   channel 0 is background
     embeddings     (h, w, d) float32
+    responses      (C, h', w') float32     the logits of the classes, at the net's own stride
     """
 
     probabilities: np.ndarray
     embeddings: np.ndarray
+    responses: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +53,8 @@ def read_maps(net: WiseNet, image: np.ndarray) -> Maps:
     size = (image.shape[0], image.shape[1])
     probabilities = upsampled(logits.float(), size)[0].softmax(dim=0)
     pixels = upsampled(embeddings.float(), size)[0].permute(1, 2, 0)
-    return Maps(probabilities.cpu().numpy(), np.ascontiguousarray(pixels.cpu().numpy()))
+    responses = logits[0, 1:].float().cpu().numpy()
+    return Maps(probabilities.cpu().numpy(), np.ascontiguousarray(pixels.cpu().numpy()), responses)
 
 
 def find_masks(
@@ -56,7 +62,7 @@ def find_masks(
 ) -> FoundMasks:
     """The masks of an image.
 
-    kind          one of KINDS
+    kind          one of KINDS, or PRM
     true_masks    (G, h, w) bool   read by ORACLE, TRUE_MASK and TRUE_POINTS only
     true_classes  (G,) int64       read by TRUE_POINTS only
     """
@@ -64,6 +70,10 @@ def find_masks(
         middles = np.array([mask_middle(mask) for mask in true_masks], np.float32).reshape(-1, 2)
         pixels = point_pixels(middles, (true_masks.shape[1], true_masks.shape[2]))
         return masks_of_points(maps, segments, pixels, true_classes)
+    if kind == PRM:
+        size = (maps.embeddings.shape[0], maps.embeddings.shape[1])
+        peaks = response_peaks(torch.from_numpy(maps.responses), size)
+        return FoundMasks(_refined(maps, segments, peaks.pixels), peaks.class_ids, peaks.scores)
     blobs = find_blobs(maps.probabilities)
     peaks = find_peaks(maps.probabilities, blobs)
     return FoundMasks(
@@ -73,8 +83,7 @@ def find_masks(
 
 def masks_of_points(maps: Maps, segments: Segments, pixels: np.ndarray, class_ids: np.ndarray) -> FoundMasks:
     """E-Net's masks, refined by proposals, of objects of known pixels (N, 2) and classes (N,); their score is 1."""
-    masks = grouping.refined_masks(segments, _grouped(maps, segments, pixels))
-    return FoundMasks(masks, class_ids, np.ones(len(pixels), np.float32))
+    return FoundMasks(_refined(maps, segments, pixels), class_ids, np.ones(len(pixels), np.float32))
 
 
 def _masks(
@@ -88,8 +97,11 @@ def _masks(
         return grouping.segment_masks(segments, grouping.oracle_segments(segments, peaks.pixels, true_masks))
     if kind == TRUE_MASK:
         return grouping.masks_at(peaks.pixels, true_masks, blobs)
-    masks = _grouped(maps, segments, peaks.pixels)
-    return grouping.refined_masks(segments, masks) if kind == WISE else masks
+    return _refined(maps, segments, peaks.pixels) if kind == WISE else _grouped(maps, segments, peaks.pixels)
+
+
+def _refined(maps: Maps, segments: Segments, pixels: np.ndarray) -> np.ndarray:
+    return grouping.refined_masks(segments, _grouped(maps, segments, pixels))
 
 
 def _grouped(maps: Maps, segments: Segments, pixels: np.ndarray) -> np.ndarray:

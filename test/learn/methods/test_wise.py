@@ -5,18 +5,29 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-torch = pytest.importorskip("torch")
+pytest.importorskip("torch")
 
-from wsperception.data.clips import ClipFrame  # noqa: E402
-from wsperception.errors import InputError  # noqa: E402
-from wsperception.evaluation.instance import mask_overlaps  # noqa: E402
-from wsperception.learn.affinity import pair_losses  # noqa: E402
-from wsperception.learn.methods import METHODS, supervisions, wise  # noqa: E402
-from wsperception.learn.proposals import ProposalSettings  # noqa: E402
-from wsperception.learn.segment_store import image_segments  # noqa: E402
-from wsperception.learn.wise_masks import KINDS, TRUE_MASK, TRUE_POINTS, WISE, find_masks, masks_of_points, read_maps  # noqa: E402
-from wsperception.nets.wise_net import WiseNetSettings  # noqa: E402
-from wsperception.types import WeakLabels  # noqa: E402
+import torch
+
+from wsperception.data.clips import ClipFrame
+from wsperception.errors import InputError
+from wsperception.evaluation.instance import mask_overlaps
+from wsperception.learn.affinity import pair_losses
+from wsperception.learn.methods import METHODS, supervisions, wise
+from wsperception.learn.proposals import ProposalSettings
+from wsperception.learn.segment_store import image_segments
+from wsperception.learn.wise_masks import (
+    KINDS,
+    PRM,
+    TRUE_MASK,
+    TRUE_POINTS,
+    WISE,
+    find_masks,
+    masks_of_points,
+    read_maps,
+)
+from wsperception.nets.wise_net import WiseNetSettings
+from wsperception.types import WeakLabels
 
 SEGMENTS = ProposalSettings(superpixels=60, paired=20)
 SETTINGS = wise.Settings(
@@ -126,6 +137,32 @@ def test_frames_without_points_or_segments_are_refused():
         method()([replace(frame, weak=None)], generators(0), 0.0)
     with pytest.raises(InputError, match="scene: expected segment proposals, got none"):
         method()([replace(frame, segments=None)], generators(0), 0.0)
+
+
+def test_tags_are_all_that_is_read_where_places_are_learnt_from_them():
+    frame, _ = scene()
+    assert frame.weak is not None and frame.weak.points is not None
+    elsewhere = WeakLabels(points=frame.weak.points[:2] + 7.0, point_classes=np.array([1, 0], np.int32))
+    model = method(replace(SETTINGS, places=wise.TAGS))
+    terms, _ = model([frame], generators(0), 0.0)
+    assert terms.keys() == {"tags", "pair"}
+    moved, _ = model([replace(frame, weak=elsewhere)], generators(0), 0.0)
+    assert {name: value.item() for name, value in moved.items()} == {name: v.item() for name, v in terms.items()}
+    one = WeakLabels(points=frame.weak.points[:1], point_classes=np.zeros(1, np.int32))
+    assert model([replace(frame, weak=one)], generators(0), 0.0)[0]["tags"].item() != terms["tags"].item()
+
+
+def test_peaks_of_a_class_that_is_not_there_are_no_objects():
+    frame, truth = scene()
+    model = method(replace(SETTINGS, places=wise.TAGS))
+    with torch.no_grad():
+        dict(model.named_parameters())["net.location.scores.3.bias"].copy_(torch.tensor([0.0, 9.0, 9.0]))
+    assert model([frame], generators(0), 0.0)[0]["pair"].item() > 0.0
+    nothing = WeakLabels(points=np.zeros((0, 2), np.float32), point_classes=np.zeros(0, np.int32))
+    assert model([replace(frame, weak=nothing)], generators(0), 0.0)[0]["pair"].item() == 0.0
+    found = find_masks(PRM, read_maps(model.net.eval(), frame.image), frame.segments, truth, np.array([0, 0, 1]))
+    assert set(found.class_ids.tolist()) == {0, 1}
+    assert found.masks.shape == (len(found.scores), 64, 96)
 
 
 def test_a_scene_is_learnt_from_points():

@@ -13,14 +13,20 @@ import torch
 from torch import Tensor, nn
 
 from wsperception.data.clips import ClipFrame
+from wsperception.data.segments import Segments
 from wsperception.errors import InputError
 from wsperception.learn import affinity
+from wsperception.learn.objectness import outlined
+from wsperception.learn.peak_responses import response_peaks, tag_loss
 from wsperception.learn.points import location_terms, point_pixels
 from wsperception.learn.proposals import ProposalSettings
+from wsperception.learn.segment_store import image_segments
 from wsperception.nets.wise_net import WiseNet, WiseNetSettings, sampled, upsampled
 from wsperception.settings import check, setting
 
 SUPERVISION = ("points",)
+POINTS, TAGS = "points", "tags"
+OUTLINE = "outline"
 
 
 @dataclass(frozen=True)
@@ -29,6 +35,14 @@ class Settings:
 
     net: WiseNetSettings = field(default_factory=WiseNetSettings)
     segments: ProposalSettings = field(default_factory=lambda: ProposalSettings(trees=2))
+    places: str = setting(
+        POINTS, "L-Net learns from points (LC-FCN), or from the image's tags (PRM); E-Net's points are its peaks then",
+        choices=(POINTS, TAGS),
+    )  # fmt: skip
+    objectness: str = setting(
+        OUTLINE, "what makes a segment likely: an outline that stands out, or how long it lasts in the merge tree",
+        choices=(OUTLINE, "persistence"),
+    )  # fmt: skip
     largest_segment: float = setting(0.25, "share of the image above which a segment is no object", low=0.0, high=1.0)
     balance: float = setting(0.1, "lambda of Eq. 4", low=0.0, high=1.0)
     pixels_per_object: int = setting(
@@ -42,6 +56,11 @@ class Settings:
 
     def __post_init__(self) -> None:
         check(self)
+
+
+def wise_segments(image: np.ndarray, settings: Settings) -> Segments:
+    """The segment proposals of an image (h, w, 3) uint8 RGB, with the objectness that the settings ask for."""
+    return _judged(image, image_segments(image, settings.segments, settings.largest_segment), settings)
 
 
 def build(settings: Settings, class_count: int, supervision: str = "points") -> "Wise":
@@ -77,25 +96,41 @@ class Wise(nn.Module):
         terms: list[dict[str, Tensor]] = []
         for index, frame in enumerate(frames):
             pixels, class_ids = _points(frame, size)
-            places = location_terms(full[index], pixels, class_ids, _ignored(frame))
+            if self.settings.places == TAGS:
+                places, pixels = self._tag_term(logits[index, 1:], class_ids, size)
+            else:
+                places = location_terms(full[index], pixels, class_ids, _ignored(frame))
             weighted = {name: self.settings.balance * value for name, value in places.items()}
             pairs = self._pair_term(embeddings[index], frame, pixels, generators[index])
             terms.append(weighted | {"pair": (1.0 - self.settings.balance) * pairs})
         return {name: torch.stack([each[name] for each in terms]).mean() for name in terms[0]}, {}
+
+    def _tag_term(
+        self, responses: Tensor, class_ids: np.ndarray, size: tuple[int, int]
+    ) -> tuple[dict[str, Tensor], np.ndarray]:
+        """PRM's term of one image, of whose points only the classes are read; and pixels (P, 2) of the peaks.
+
+        A peak of a class that is not in the image is no object: this much the tags say of peaks.
+        """
+        tags = torch.zeros(len(responses), device=responses.device)
+        tags[torch.from_numpy(class_ids).to(responses.device)] = 1.0
+        peaks = response_peaks(responses, size)
+        return {"tags": tag_loss(responses, tags)}, peaks.pixels[np.isin(peaks.class_ids, class_ids)]
 
     def _pair_term(self, maps: Tensor, frame: ClipFrame, pixels: np.ndarray, generator: torch.Generator) -> Tensor:
         """L_E of one image (Eq. 3) from embeddings (D, h', w')."""
         if frame.segments is None:
             raise InputError(f"{frame.source}: expected segment proposals, got none")
         settings, size = self.settings, (frame.image.shape[0], frame.image.shape[1])
-        drawn = affinity.draw_segments(frame.segments, pixels, generator)
+        segments = _judged(frame.image, frame.segments, settings)
+        drawn = affinity.draw_segments(segments, pixels, generator)
         pixels, drawn = pixels[drawn >= 0], drawn[drawn >= 0]
         if len(pixels) == 0:
             return maps.sum() * 0.0
         count = settings.pixels_per_object or len(pixels)
-        masks = [frame.segments.mask(segment) for segment in drawn.tolist()]
+        masks = [segments.mask(segment) for segment in drawn.tolist()]
         groups = [affinity.draw_pixels(mask, count, generator) for mask in masks]
-        behind = affinity.draw_pixels(affinity.background(frame.segments, pixels), count, generator)
+        behind = affinity.draw_pixels(affinity.background(segments, pixels), count, generator)
         owners = np.repeat(np.arange(len(groups) + 1), [len(group) for group in (*groups, behind)])
         anchors, anchor_owners = pixels, np.arange(len(pixels))
         if settings.background_pairs and len(behind):
@@ -106,6 +141,10 @@ class Wise(nn.Module):
         same = torch.from_numpy(anchor_owners[:, None] == owners).to(maps.device)
         losses = affinity.pair_losses(found[: len(anchors)], found[len(anchors) :], same)
         return losses.mean() if settings.mean_pairs else losses.sum()
+
+
+def _judged(image: np.ndarray, segments: Segments, settings: Settings) -> Segments:
+    return outlined(image, segments, settings.segments.contrast) if settings.objectness == OUTLINE else segments
 
 
 def _points(frame: ClipFrame, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
