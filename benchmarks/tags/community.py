@@ -31,11 +31,11 @@ NET = CommunityNetSettings(
     mask_channels=32, mask_layers=4,
 )  # fmt: skip
 SETTINGS = community.Settings(
-    net=NET, segments=ProposalSettings(superpixels=60, paired=60), choice=ProposalChoice(limit=32, min_side=20.0),
+    net=NET, segments=ProposalSettings(superpixels=60, paired=60), choice=ProposalChoice(limit=32, min_side=32.0),
     scales=(128,), foreground=4, background=4,
 )  # fmt: skip
 INFERENCE = InferenceSettings(scales=(128,), flip=False)
-SCHEDULE = Schedule(warm_up=120, steps=300, side=96, rate=1e-3)
+SCHEDULE = Schedule(warm_up=120, steps=200, side=96, rate=1e-3)
 
 
 @dataclass(frozen=True)

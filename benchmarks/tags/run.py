@@ -44,7 +44,7 @@ def main(command: list[str] | None = None) -> int:
         started = time.process_time()
         method, history = community.train_row(row, warm, train, schedule, seed)
         scores = community.score_row(method, train, val).mapping() | {"cpu_seconds": time.process_time() - started}
-        draw(method, val[:SHOWN], options.out / f"pictures/{row}@{seed}.png")
+        draw(method, val[:SHOWN], options.out / f"pictures/{row}@{seed}.jpg")
         return {"scores": scores, "history": history[:: max(1, len(history) // 20)]}
 
     try:

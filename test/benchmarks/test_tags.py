@@ -102,7 +102,7 @@ def test_a_run_of_two_steps_is_not_repeated(tmp_path: Path, capsys: pytest.Captu
     values = json.loads((tmp_path / "results/REG@3.json").read_text())
     assert set(values["history"][0]) >= {"image", "refine", "box", "map", "mask"}
     assert all(0 <= value <= 100 for name, value in values["scores"].items() if name != "cpu_seconds")
-    picture = cv2.imread(str(tmp_path / "pictures/REG@3.png"))
+    picture = cv2.imread(str(tmp_path / "pictures/REG@3.jpg"))
     assert picture is not None and picture.shape == (3 * SIZE, SIZE, 3)  # one scene; image, truth, found
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "results").iterdir()}
     assert "REG, seed 3" in capsys.readouterr().out
