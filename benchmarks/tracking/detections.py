@@ -48,7 +48,8 @@ class Detected:
             bounds = np.cumsum(rle.run_lengths(counts))
             steps[bounds[0::2][: len(bounds) // 2]] += row
             steps[bounds[1::2]] -= row
-        return np.cumsum(steps[:-1], dtype=np.int16).astype(np.uint16).reshape(width, height).T
+        columns = np.cumsum(steps[:-1], dtype=np.int16).astype(np.uint16).reshape(width, height)
+        return np.ascontiguousarray(columns.T)  # row by row, as the pipeline gives it
 
     def every(self, frames: np.ndarray, rate_hz: float) -> "Detected":
         """Only the frames at these positions, as if the camera had given no others."""

@@ -32,6 +32,8 @@ from benchmarks.tracking.truth import REPORT, TUNING, Truth, kitti_mots, mot15
 from benchmarks.tracking.walkers import WALKERS, walkers
 from wsperception.evaluation.mots import COUNTS, RATIOS
 from wsperception.tracking import Tracker
+from wsperception.tracking.full import NO_LABELS
+from wsperception.types import Instances
 
 SPLITS = {
     "report": REPORT,
@@ -129,24 +131,23 @@ def _run(job: Job, sequences: dict[str, Detected]) -> dict[str, Any]:
 
 def _ids(name: str, frames: Stream, spent_s: list[float]) -> Iterator[np.ndarray]:
     """Ids of each frame; the time of each call goes into `spent_s`."""
-    detected_frames = frames.detected
-    if name in OURS:
-        settings = OURS[name]
-        masks = settings.association == "full" and settings.full.mask_weight > 0 and detected_frames.name[:3] != "TUD"
-        tracker = Tracker(settings)
-        for position, (instances, stamp_ns) in enumerate(zip(detected_frames.instances, frames.stamps_ns, strict=True)):
-            label_map = [detected_frames.label_map(position)] if masks else []
-            start = time.thread_time()
-            ids = tracker.update(instances, stamp_ns, *label_map)
-            spent_s.append(time.thread_time() - start)
-            yield ids
-        return
-    update: Callable[..., np.ndarray] = PEERS[name](frames.rate_hz, SETTINGS[name])
-    for instances in detected_frames.instances:
+    given = frames.detected
+    update = _update(name, frames.rate_hz)
+    for position, (instances, stamp_ns) in enumerate(zip(given.instances, frames.stamps_ns, strict=True)):
+        # Made for all, used or not: it empties the caches, and in a pipeline a network has done so before any tracker.
+        label_map = NO_LABELS if given.name[:3] == "TUD" else given.label_map(position)
         start = time.thread_time()
-        ids = update(instances)
+        ids = update(instances, stamp_ns, label_map)
         spent_s.append(time.thread_time() - start)
         yield ids
+
+
+def _update(name: str, rate_hz: float) -> Callable[[Instances, int, np.ndarray], np.ndarray]:
+    """One tracker's step: detections, stamp and label map in, ids out."""
+    if name in OURS:
+        return Tracker(OURS[name]).update
+    step = PEERS[name](rate_hz, SETTINGS[name])
+    return lambda instances, stamp_ns, label_map: step(instances)
 
 
 def _write(path: Path, result: dict[str, Any]) -> None:
