@@ -22,7 +22,7 @@ KEY = EngineKey("ab" * 32, "tensorrt", "10.16.0", "NVIDIA RTX 4090", "8.9", "fp1
 OTHERS = {
     "onnx_sha256": "cd" * 32, "library": "tensorrt_rtx", "version": "10.17.0", "gpu": "NVIDIA A2",
     "compute_capability": "8.6", "precision": "int8", "input_size": (384, 1216), "largest_batch": 3,
-    "calibration": "ef" * 32,
+    "calibration": "ef" * 32, "graph_edition": 3,
 }  # fmt: skip
 CONTENT = bytes(range(256)) * 7
 

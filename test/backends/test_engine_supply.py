@@ -79,6 +79,20 @@ def test_another_version_is_built_and_said(order, caplog):
     assert f"version {order.library.version} -> 1.8.0" in caplog.text
 
 
+def test_an_engine_of_a_graph_that_was_written_otherwise_is_built_anew(order, caplog, monkeypatch):
+    with monkeypatch.context() as earlier:
+        earlier.setattr("wsperception.backends.engine_supply.EDITION", 1)
+        path = engine_for(order).path
+        sidecar = json.loads(path.with_suffix(".json").read_text())
+        del sidecar["key"]["graph_edition"]  # as sidecars were before there were editions
+        path.with_suffix(".json").write_text(json.dumps(sidecar))
+        caplog.clear()
+        engine_for(order)
+        assert "done in" not in caplog.text
+    assert engine_for(order).path != path
+    assert "graph_edition 1 -> 2" in caplog.text
+
+
 def test_another_network_of_the_same_name_is_built_and_said(order, tmp_path, caplog):
     engine_for(order)
     caplog.clear()

@@ -38,6 +38,7 @@ class EngineKey:
     input_size          (h, w)
     largest_batch       images of the optimisation profile
     calibration         SHA-256 of the ranges that int8 was built with; "" for the others
+    graph_edition       `engine_graph.EDITION`; 1 where a sidecar is older than it
     """
 
     onnx_sha256: str
@@ -49,6 +50,7 @@ class EngineKey:
     input_size: tuple[int, int]
     largest_batch: int
     calibration: str = ""
+    graph_edition: int = 1
 
     def __post_init__(self) -> None:
         check(self)

@@ -12,6 +12,9 @@ from wsperception.backends.int8_graph import in_int8
 from wsperception.bundle import MASK_ROWS, ModelBundle
 from wsperception.errors import InputError
 
+EDITION = 2
+"""To be counted up where the same file becomes another graph than before, so that engines are built anew."""
+
 
 def read_graph(bundle: ModelBundle) -> Any:
     """The bundle's ONNX model. Raises InputError where the package onnx is missing or the file is no ONNX model."""

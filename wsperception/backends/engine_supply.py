@@ -8,7 +8,7 @@ from pathlib import Path
 from wsperception.backends import engine_cache
 from wsperception.backends.engine_build import Library, build_engine
 from wsperception.backends.engine_cache import EngineKey, EngineRecord
-from wsperception.backends.engine_graph import engine_graph, read_graph
+from wsperception.backends.engine_graph import EDITION, engine_graph, read_graph
 from wsperception.backends.quality_gate import Agreement
 from wsperception.bundle import ModelBundle
 from wsperception.errors import InputError
@@ -110,6 +110,7 @@ def engine_key(order: EngineOrder, ranges: dict[str, float]) -> EngineKey:
         bundle.input_size,
         order.largest_batch,
         engine_cache.ranges_digest(ranges) if ranges else "",
+        EDITION,
     )
 
 
