@@ -1,7 +1,7 @@
 """How many minutes of labelling buy which quality of masks (the protocol of WISE section 4.3.2, on drives).
 
 A budget buys images: as many as can be labelled in it with tags, points, boxes or masks. Each kind of label trains the
-method that is made for it on that many images of the same drive, and the masks are scored on another drive.
+method that is made for it on that many windows of the same drives, and the masks are scored on other drives.
 """
 
 import json
@@ -13,6 +13,7 @@ from pathlib import Path
 
 from benchmarks.wise.report import line, spread
 from benchmarks.wise.runs import ROOT, Bench, run_once
+from benchmarks.wise.windows import SIDE
 from wsperception.data.kitti import list_sequences
 from wsperception.data.label_file import read_label_file
 from wsperception.data.labelled_frames import read_labelled_frames
@@ -25,6 +26,7 @@ SECONDS = {"tags": 20.0, "points": 22.1, "masks": 239.7}
 SECONDS_PER_BOX = 10.2
 """Of drawing one box: the same source (WISE section 4.6)."""
 WSMOTS = ROOT / "benchmarks/wsmots/cpu.yaml"
+WINDOW = f"data.input_size=[{SIDE}, {SIDE}]"
 
 
 @dataclass(frozen=True)
@@ -39,9 +41,9 @@ class Kind:
 KINDS: Mapping[str, Kind] = {
     "tags": Kind("tags", None),
     "points": Kind("points", "wise"),
-    "boxes": Kind("boxes", "wsmots", ("training.supervision=weak", "method.track_weight=0")),
-    "boxes and ids": Kind("boxes and ids", "wsmots", ("training.supervision=weak",)),
-    "masks": Kind("masks", "wsmots", ("training.supervision=full",)),
+    "boxes": Kind("boxes", "wsmots", (WINDOW, "training.supervision=weak", "method.track_weight=0")),
+    "boxes and ids": Kind("boxes and ids", "wsmots", (WINDOW, "training.supervision=weak")),
+    "masks": Kind("masks", "wsmots", (WINDOW, "training.supervision=full")),
 }
 
 

@@ -14,14 +14,13 @@ Results = Mapping[int, Mapping[str, Mapping[str, float]]]
 
 
 def read_results(folder: Path) -> Results:
-    """The files wise-SEED.json of training/score.py below `folder`, by seed."""
-    results = {}
-    for path in folder.glob("wise-*.json"):
-        kinds = json.loads(path.read_text())["kinds"]
-        results[int(path.stem.removeprefix("wise-"))] = {
-            kind: {name: math.nan if value is None else value for name, value in values.items()}
-            for kind, values in kinds.items()
-        }
+    """The files wise-SEED.json and prm-SEED.json of training/score.py below `folder`, by seed."""
+    results: dict[int, dict[str, Mapping[str, float]]] = {}
+    for path in [*folder.glob("wise-*.json"), *folder.glob("prm-*.json")]:
+        seed = int(path.stem.rpartition("-")[2])
+        for kind, values in json.loads(path.read_text())["kinds"].items():
+            scores = {name: math.nan if value is None else value for name, value in values.items()}
+            results.setdefault(seed, {})[kind] = scores
     return dict(sorted(results.items()))
 
 
@@ -34,7 +33,8 @@ def table(results: Results) -> str:
         "|" + "---|" * (len(MEASURES) + 2),
     ]
     for kind, row in ROWS.items():
-        cells = [spread(values[kind][measure] for values in results.values()) for measure in MEASURES]
+        there = [values[kind] for values in results.values() if kind in values]
+        cells = [spread(values[measure] for values in there) for measure in MEASURES]
         paper = " / ".join(f"{value:.1f}" for value in row.paper) if row.paper else "-"
         lines.append(line([row.title, *cells, paper]))
     return "\n".join([*lines, "", *verdicts(results), ""])

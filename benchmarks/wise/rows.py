@@ -22,6 +22,7 @@ ROWS: Mapping[str, Row] = {
     "blobs": Row("L-Net + blobs", (8.4, 1.2, 0.1)),
     "best": Row("L-Net + best proposal", (42.9, 33.4, 19.1)),
     "unrefined": Row("L-Net + E-Net, not replaced by proposals"),
+    "prm": Row("PRM + E-Net, from tags", (43.0, 32.0, 19.0)),
     "wise": Row("WISE (L-Net + E-Net)", (53.5, 43.0, 25.9)),
     "oracle": Row("L-Net + oracle proposal", (57.3, 45.1, 37.2)),
     "true-points": Row("true points + E-Net", (63.1, 47.0, 26.3)),

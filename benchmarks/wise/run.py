@@ -1,44 +1,69 @@
-"""Table 1 of WISE on synthetic drives, and what minutes of labelling buy with points, boxes and masks.
+"""Table 1 of WISE on windows of synthetic drives, and what minutes of labelling buy with points, boxes and masks.
 
-    python -m benchmarks.wise.run --out out/wise                 # Table 1, three seeds
-    python -m benchmarks.wise.run --out out/wise --minutes 5 20  # and the tables of these budgets
+    python -m benchmarks.wise.run --out out/wise                        # Table 1, three seeds
+    python -m benchmarks.wise.run --out out/wise --minutes 5 20         # and the tables of these budgets
+    python -m benchmarks.wise.run --out out/scenes --images scenes      # Table 1 on simpler pictures, in less time
 
 Goes on where it stopped: what has its result is not repeated, a training that was cut short resumes at its last
 checkpoint. Writes table.md below --out.
 """
 
 import argparse
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.wise import budget
 from benchmarks.wise.report import read_results, table
-from benchmarks.wise.rows import ROWS
-from benchmarks.wise.runs import ROOT, Bench, run_once
-from wsperception.data.drive.settings import DriveSettings
-from wsperception.data.drive.write import write_drive
+from benchmarks.wise.runs import Bench, run_once
+from benchmarks.wise.scenes import write_scenes
+from benchmarks.wise.windows import write_windows
+from wsperception.learn.methods.wise import TAGS
+from wsperception.learn.wise_masks import KINDS, PRM
 
-CONFIG = ROOT / "config/wise-tiny.yaml"
+FOLDER = Path(__file__).parent
 SEED = 5200
-"""Of the training drives; the validation drives take the next."""
+"""Of the images that are learnt from; those that are scored take the next. Recipes were chosen on other images."""
+
+
+@dataclass(frozen=True)
+class Images:
+    """What is learnt from and scored on.
+
+    write   (folder, seed, count) -> number of images; `count` drives or scenes
+    config  the recipe
+    counts  for learning and for scoring
+    """
+
+    write: Callable[[Path, int, int], int]
+    config: Path
+    counts: tuple[int, int]
+
+
+IMAGES: Mapping[str, Images] = {
+    "drives": Images(write_windows, FOLDER / "windows.yaml", (64, 20)),
+    "scenes": Images(write_scenes, FOLDER / "scenes.yaml", (240, 100)),
+}
 
 
 def main(arguments: list[str] | None = None) -> None:
     options = _parse(arguments)
-    drives = {}
-    for number, (name, sequences) in enumerate((("train", options.train_sequences), ("val", options.val_sequences))):
-        drives[name] = options.out / "drives" / name
-        if not drives[name].exists():
-            height, width = options.size
-            settings = DriveSettings(SEED + number, options.frames, height, width, 0.5)
-            write_drive(drives[name], settings, sequences=sequences, bag=False)
-    bench = Bench(options.out, drives["train"], drives["val"], options.min_area)
+    images = IMAGES[options.images]
+    folders = {name: options.out / "images" / name for name in ("train", "val")}
+    for number, (name, count) in enumerate(zip(folders, options.counts or images.counts, strict=True)):
+        if not folders[name].exists():
+            print(f"{folders[name]}: {images.write(folders[name], options.data_seed + number, count)} images")
+    bench = Bench(options.out, folders["train"], folders["val"])
     for seed in options.seeds:
         result = options.out / "results" / f"wise-{seed}.json"
-        run_once(bench, result, "wise", CONFIG, seed, tuple(options.set), tuple(ROWS))
+        run_once(bench, result, "wise", images.config, seed, tuple(options.set), KINDS)
+    for seed in options.seeds if options.tags else ():
+        result = options.out / "results" / f"prm-{seed}.json"
+        run_once(bench, result, "wise", images.config, seed, (*options.set, f"method.places={TAGS}"), (PRM,))
     text = table(read_results(options.out / "results"))
     if options.minutes:
         seconds = budget.measured_seconds(options.labels) if options.labels else {}
-        text += "\n" + budget.table(bench, options.minutes, options.seeds, seconds, CONFIG, tuple(options.set))
+        text += "\n" + budget.table(bench, options.minutes, options.seeds, seconds, images.config, tuple(options.set))
     (options.out / "table.md").write_text(text)
     print(text)
 
@@ -47,15 +72,19 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--tags", action="store_true", help="also the row that is learnt from tags, in runs of its own")
     parser.add_argument("--minutes", type=float, nargs="*", default=[], help="budgets of labelling")
     parser.add_argument("--labels", type=Path, help="folder of `wsperception label` whose labelling times are taken")
     parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="change the recipe")
-    parser.add_argument("--train-sequences", type=int, default=32)
-    parser.add_argument("--val-sequences", type=int, default=12)
-    parser.add_argument("--frames", type=int, default=3, help="of each sequence, two seconds apart")
-    parser.add_argument("--size", type=int, nargs=2, default=(192, 640), metavar=("H", "W"), help="of the images")
-    parser.add_argument("--min-area", type=int, default=60, help="smaller objects are ignored; pixels at network size")
-    return parser.parse_args(arguments)
+    parser.add_argument("--images", choices=tuple(IMAGES), default="drives")
+    parser.add_argument(
+        "--counts", type=int, nargs=2, metavar=("TRAIN", "VAL"), help="drives or scenes to learn from and to score on"
+    )
+    parser.add_argument("--data-seed", type=int, default=SEED, help="of the images; another one to choose a recipe on")
+    options = parser.parse_args(arguments)
+    if options.minutes and options.images != "drives":
+        parser.error("--minutes: expected --images drives")
+    return options
 
 
 if __name__ == "__main__":

@@ -1,21 +1,20 @@
 """One training run and its scores, whole or not at all."""
 
-import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
+
+from training import score, train
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
 @dataclass(frozen=True)
 class Bench:
-    """What all runs share: where they lie, the drives to learn and to score on, and which objects are too small."""
+    """What all runs share: where they lie, and the images to learn and to score on."""
 
     out: Path
     train: Path
     val: Path
-    min_area: int
 
 
 def run_once(
@@ -30,17 +29,17 @@ def run_once(
         return
     run = bench.out / "runs" / result.stem
     if not (run / "weights.pt").exists():
-        command = [
-            sys.executable, str(ROOT / "training/train.py"), "--method", method, "--data", str(bench.train),
-            "--out", str(run), "--config", str(config), "--seed", str(seed), "--device", "cpu",
-            "--cache", str(bench.out / "cache"), "--resume", "auto", "--workers", "1",
+        options = [
+            "--method", method, "--data", str(bench.train), "--out", str(run), "--config", str(config), "--seed",
+            str(seed), "--device", "cpu", "--cache", str(bench.out / "cache"), "--resume", "auto", "--workers", "1",
         ]  # fmt: skip
-        for change in changes:
-            command += ["--set", change]
-        subprocess.run(command, check=True, cwd=ROOT)
+        _succeed(train.main([*options, *(part for change in changes for part in ("--set", change))]))
     result.parent.mkdir(parents=True, exist_ok=True)
-    subprocess.run(
-        [sys.executable, str(ROOT / "training/score.py"), "--run", str(run), "--data", str(bench.val), "--out",
-         str(result), "--min-area", str(bench.min_area), "--kinds", *kinds],
-        check=True, cwd=ROOT,
-    )  # fmt: skip
+    paths = ["--run", str(run), "--data", str(bench.val), "--out", str(result)]
+    _succeed(score.main([*paths, "--kinds", *kinds]))
+
+
+def _succeed(status: int) -> None:
+    """What went wrong was said."""
+    if status:
+        raise SystemExit(status)

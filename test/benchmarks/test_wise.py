@@ -3,15 +3,19 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 pytest.importorskip("torch")
 pytest.importorskip("pycocotools")
 
-from benchmarks.wise import budget, run
+from benchmarks.wise import budget, run, windows
 from benchmarks.wise.report import read_results, table, verdicts
 from benchmarks.wise.rows import MEASURES, ORDER, ROWS
+from wsperception.data.drive.sequence import IGNORE_ID, DriveFrame
+from wsperception.data.kitti import list_sequences
 from wsperception.data.label_file import FrameLabels, LabelFile, write_label_file
+from wsperception.data.labelled_frames import read_labelled_frames
 from wsperception.errors import InputError
 from wsperception.types import LabelSpace
 
@@ -61,6 +65,45 @@ def test_table(tmp_path: Path):
     assert next(line for line in text.splitlines() if line.startswith("| L-Net + blobs")).split("|")[4].strip() == "-"
 
 
+def test_the_row_of_tags_comes_from_runs_of_its_own(tmp_path: Path):
+    for name, kinds in (("wise-0", [kind for kind in ROWS if kind != "prm"]), ("prm-0", ["prm"])):
+        values = {kind: dict.fromkeys(MEASURES, 30.0) for kind in kinds}
+        (tmp_path / f"{name}.json").write_text(json.dumps({"kinds": values}))
+    assert "| PRM + E-Net, from tags | 30.0 |" in table(read_results(tmp_path))
+    (tmp_path / "prm-0.json").unlink()
+    assert "| PRM + E-Net, from tags | - |" in table(read_results(tmp_path))
+
+
+def drive_frame(object_ids: np.ndarray) -> DriveFrame:
+    image = np.arange(object_ids.size, dtype=np.uint32).view(np.uint8).reshape(*object_ids.shape, 4)[..., :3]
+    no, none = np.zeros(0, np.int32), np.zeros((0, 4), np.float32)
+    return DriveFrame(7, 0, image, object_ids, object_ids.astype(np.uint8), no, no, none, no, no, none)
+
+
+def test_what_a_window_holds():
+    ids = np.zeros((200, 300), np.uint16)
+    ids[50:70, 100:120] = 1001  # 400 pixels, all of them in the window
+    ids[60:70, 140:159] = 1002  # 190: too few
+    ids[100:120, 155:255] = 2003  # 2,000, of which 20 x 43 = 860 are left, 43 %
+    ids[130:150, 160:260] = 2004  # the same, 5 further to the right: 38 %
+    ids[20:30, 70:80] = IGNORE_ID
+    found = windows.window(drive_frame(ids), 30, 70)
+    assert np.unique(found.object_ids).tolist() == [0, 1001, 2003, IGNORE_ID]
+    assert (found.object_ids == IGNORE_ID).sum() == 190 + 20 * 38
+    assert found.object_ids.shape == found.image.shape[:2] == (128, 128)
+    assert (found.object_ids == 1001).sum() == 400 and found.object_ids[20, 30] == 1001
+    assert (found.image == drive_frame(ids).image[30:158, 70:198]).all()
+    assert ids[60, 140] == 1002  # the frame itself is as it was
+
+
+def test_windows_are_laid_around_objects_that_fit(tmp_path: Path):
+    count = windows.write_windows(tmp_path / "a", 3, 1)
+    frames = read_labelled_frames((tmp_path / "a",), "all", LabelSpace(("car", "pedestrian"), (True, True)), "full")
+    assert 0 < len(frames) == count <= windows.FRAMES
+    assert all(len(frame.boxes) > 0 for frame in frames)
+    assert all(frame.masks is not None and frame.masks.size == (windows.SIDE, windows.SIDE) for frame in frames)
+
+
 def write_labels(folder: Path, *seconds: dict[str, float]) -> Path:
     (folder / "images").mkdir(parents=True)
     frames = tuple(FrameLabels(n, f"images/{n}.png", 0, points=(), seconds=each) for n, each in enumerate(seconds))
@@ -79,8 +122,8 @@ def test_times_of_a_persons_own_labels(tmp_path: Path):
 @pytest.mark.timeout(1200)
 def test_one_step_of_everything(tmp_path: Path, capfd: pytest.CaptureFixture[str]):
     arguments = [
-        "--out", str(tmp_path), "--seeds", "3", "--train-sequences", "2", "--val-sequences", "1", "--frames", "2",
-        "--size", "96", "320", "--set", "training.iterations=1", "--set", "training.batch=2",
+        "--out", str(tmp_path), "--seeds", "3", "--counts", "2", "1", "--tags",
+        "--set", "training.iterations=1", "--set", "training.batch=2",
         "--set", "method.segments={superpixels: 60, paired: 20}",
     ]  # fmt: skip
     run.main(arguments)
@@ -89,10 +132,11 @@ def test_one_step_of_everything(tmp_path: Path, capfd: pytest.CaptureFixture[str
     capfd.readouterr()
     run.main(arguments)  # everything is there
     assert "steps 0 to" not in capfd.readouterr().out
-    # One image is bought as its whole sequence of two; three images are nearer to both sequences.
-    train = tmp_path / "drives/train"
+    # One image is bought as its whole sequence; all but one of both sequences are nearer to both.
+    train = tmp_path / "images/train"
+    there = sum(len(sequence.images) for sequence in list_sequences(train))
     assert budget.drawn_sequences(train, 1, 0) in (["0000"], ["0001"])
-    assert budget.drawn_sequences(train, 3, 0) == ["0000", "0001"]
+    assert budget.drawn_sequences(train, there - 1, 0) == ["0000", "0001"]
     assert budget.drawn_sequences(train, 99, 0) == ["0000", "0001"]
     costs = budget.seconds_per_image(train, {"ids": 2.0})
     assert costs["boxes and ids"] == costs["boxes"] + 2.0
