@@ -7,7 +7,6 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 
-from wsperception.nets import deployed  # noqa: E402
 from wsperception.nets.deployed import DeployedNet, found_rows  # noqa: E402
 from wsperception.nets.detect import detect  # noqa: E402
 from wsperception.nets.settings import DetectSettings, NetSettings  # noqa: E402
@@ -60,7 +59,9 @@ def test_the_semantic_output_is_the_branchs_probabilities(random_network):
         ([[0.0, 0.0, 0.0, 0.0]], 1),  # never none
     ],
 )
-def test_rows_that_are_found(scores, rows):
+def test_rows_that_are_found(scores, rows, monkeypatch):
+    assert found_rows(torch.tensor(scores)) == 4  # PyTorch itself keeps one length
+    monkeypatch.setattr("torch.compiler.is_exporting", lambda: True)
     assert found_rows(torch.tensor(scores)) == rows
 
 
@@ -70,12 +71,12 @@ def test_masks_are_made_for_what_is_found_and_are_those_of_all_rows(random_netwo
     counted = []
     monkeypatch.setattr(net.net.mask.logits, "forward", _counting(net.net.mask.logits.forward, counted))
     with torch.no_grad():
-        found = net(images)
-        monkeypatch.setattr(deployed, "found_rows", lambda scores: scores.shape[1])
         everything = net(images)
+        monkeypatch.setattr("torch.compiler.is_exporting", lambda: True)
+        found = net(images)
     counts = (found[1] > 0).sum(dim=1).tolist()
     assert len(set(counts)) > 1 and 0 < max(counts) < 20
-    assert counted == [3 * max(counts), 3 * 20]
+    assert counted == [3 * 20, 3 * max(counts)]
     for some, whole in zip(found, everything, strict=True):
         assert some.shape == whole.shape and some.dtype == whole.dtype
         for index, count in enumerate(counts):

@@ -28,7 +28,6 @@ from wsperception.bundle import (  # noqa: E402
     write_bundle,
 )
 from wsperception.errors import InputError  # noqa: E402
-from wsperception.nets import deployed  # noqa: E402
 from wsperception.nets.deployed import DeployedNet  # noqa: E402
 from wsperception.nets.from_bundle import deployed_net  # noqa: E402
 from wsperception.nets.onnx_export import Parity, export_onnx, parity  # noqa: E402
@@ -205,13 +204,12 @@ def test_masks_are_computed_for_what_is_found_and_are_those_of_the_static_graph(
             assert (everything[name][:, most:] != 0).any(axis=-1).all()
 
 
-def test_without_its_length_the_file_is_the_static_network(exported, monkeypatch):
+def test_without_its_length_the_file_is_the_static_network(exported):
     model = onnx.load(exported("tiny").bundle.onnx_path)
     static = with_all_masks(model)
     assert any(MASK_ROWS in node.output for node in model.graph.node)
     assert not any(MASK_ROWS in node.output for node in static.graph.node)
     assert with_all_masks(static) == static  # as a file from before there was a length
-    monkeypatch.setattr(deployed, "found_rows", lambda scores: scores.shape[1])
     images = noise(3)
     found = run(static, images)
     with torch.no_grad():
