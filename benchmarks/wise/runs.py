@@ -1,9 +1,9 @@
 """One training run and its scores, whole or not at all."""
 
+import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
-
-from training import score, train
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -29,17 +29,14 @@ def run_once(
         return
     run = bench.out / "runs" / result.stem
     if not (run / "weights.pt").exists():
-        options = [
-            "--method", method, "--data", str(bench.train), "--out", str(run), "--config", str(config), "--seed",
-            str(seed), "--device", "cpu", "--cache", str(bench.out / "cache"), "--resume", "auto", "--workers", "1",
-        ]  # fmt: skip
-        _succeed(train.main([*options, *(part for change in changes for part in ("--set", change))]))
+        _call(
+            "train.py", "--method", method, "--data", bench.train, "--out", run, "--config", config, "--seed", seed,
+            "--device", "cpu", "--cache", bench.out / "cache", "--resume", "auto", "--workers", "1",
+            *(part for change in changes for part in ("--set", change)),
+        )  # fmt: skip
     result.parent.mkdir(parents=True, exist_ok=True)
-    paths = ["--run", str(run), "--data", str(bench.val), "--out", str(result)]
-    _succeed(score.main([*paths, "--kinds", *kinds]))
+    _call("score.py", "--run", run, "--data", bench.val, "--out", result, "--kinds", *kinds)
 
 
-def _succeed(status: int) -> None:
-    """What went wrong was said."""
-    if status:
-        raise SystemExit(status)
+def _call(script: str, *arguments: object) -> None:
+    subprocess.run([sys.executable, str(ROOT / "training" / script), *map(str, arguments)], check=True)

@@ -1,10 +1,14 @@
-"""Shows masks beside the truth: the image with its true objects' middles, and the masks of some rows of Table 1.
+"""Shows the masks of a run of wise beside the truth: true objects' middles, and some of the ways from points to masks.
 
-python -m benchmarks.wise.pictures --run out/wise/runs/wise-0 --data out/wise/windows/val --out masks.png
+python training/pictures.py --run runs/two --data DRIVE --out masks.png
 """
 
 import argparse
+import sys
 from pathlib import Path
+
+if __name__ == "__main__":  # run as a file: the repository, not this folder, is where packages are found
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 import cv2
 import numpy as np
