@@ -39,7 +39,7 @@ ARROWS = {
     "nets": {"types", "core", "nets"},
     "learn": {"types", "core", "data", "nets", "learn"},
     "training": STEPS | {"data", "evaluation", "nets", "learn", "training"},
-    "benchmarks": STEPS | {"data", "evaluation", "nets", "learn", "ros", "cli", "benchmarks"},
+    "benchmarks": STEPS | {"data", "evaluation", "nets", "learn", "ros", "cli", "training", "benchmarks"},
 }
 """Part -> the parts it may import, wherever in the file the statement stands."""
 
