@@ -283,7 +283,7 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="change one setting")
     parser.add_argument(
         "--supervision", choices=sorted({kind for method in METHODS for kind in supervisions(method)}),
-        help="weak: boxes and ids; full: masks; points: one per object; tags: classes of an image. Default: the method's",
+        help="weak: boxes and ids; full: masks; points: one per object; tags: classes of an image. Default: by method",
     )  # fmt: skip
     parser.add_argument(
         "--labels", choices=("given", PSEUDO), default="given",
