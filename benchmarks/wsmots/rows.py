@@ -22,42 +22,53 @@ class Row:
     changes: tuple[str, ...] = ()
 
 
-WARM_START = Row("boxes only", ("method.track_weight=0", *NO_MASK_TERMS))
-"""The detector that every row starts from, so that rows differ in what supervises the masks only."""
+DETECTOR = Row("boxes and ids only", (DETACHED, *NO_MASK_TERMS))
+"""What all rows of a seed share and do not change: backbone, proposals, classes and boxes. Its mask branch is that of
+the initialisation, its tracking branch the one that rows go on with."""
 
 X = (
-    "method.net.mask_context=1.4",
+    "method.weak.pseudo_weight=1",
+    "method.weak.projection_weight=1",
+    DETACHED,
+    *NO_MASK_TERMS,
+)
+"""What goes beyond the paper, as one combination."""
+
+BOXINST = (
     "method.weak.cam=relu",
     "method.weak.crf_weight=0",
     "method.weak.projection_weight=1",
     "method.weak.pairwise_weight=1",
 )
-"""What goes beyond the paper, as one combination."""
+"""What X was at first: Grad-CAM with ReLU and the terms of BoxInst (arXiv:2012.02310)."""
 
 ROWS: Mapping[str, Row] = {
-    "F": Row("full masks", ("training.supervision=full",)),
+    "F": Row("full masks", ("training.supervision=full", DETACHED)),
     "B": Row("filled boxes (floor)", ("method.weak.fill_weight=1", DETACHED, *NO_MASK_TERMS)),
     "W1": Row("L_loc + L_CRF + L_T (the paper)"),
     "W2": Row("L_loc + L_T", ("method.weak.crf_weight=0",)),
     "W3": Row("L_loc + L_CRF, L_T not to masks", (DETACHED,)),
     "W1r": Row("as W1, Grad-CAM with ReLU", ("method.weak.cam=relu",)),
     "G": Row("pseudo masks: GrabCut and segments", ("method.weak.pseudo_weight=1", DETACHED, *NO_MASK_TERMS)),
-    "X": Row("L_loc (ReLU) + projection + pairwise, grid 1.4 x box", X),
+    "X": Row("pseudo masks + projection", X),
 }
-"""The order is that of the table."""
+"""The order is that of the table. L_T reaches the masks of F no more than those of B, G and X: beside labels for every
+cell it costs."""
 
 EXTRAS: Mapping[str, Row] = {
-    "X-loc": Row("X without L_loc", (*X, "method.weak.loc_weight=0")),
-    "X-ctx": Row("X on the grid of the box", (*X, "method.net.mask_context=1.0")),
-    "X+crf": Row("X and L_CRF", (*X, "method.weak.crf_weight=0.3")),
-    "X+g": Row("X and pseudo masks", (*X, "method.weak.pseudo_weight=1")),
+    "W1-box": Row("W1 on the grid of the box", ("method.net.mask_context=1.0",)),
+    "X-box": Row("X on the grid of the box", (*X, "method.net.mask_context=1.0")),
+    "X+loc": Row("X and L_loc (ReLU)", (*X, "method.weak.loc_weight=1", "method.weak.cam=relu")),
+    "X+pair": Row("X and BoxInst's colour term", (*X, "method.weak.pairwise_weight=1")),
     "X+m": Row(
         "X and the patch and agreement terms over tracks",
         (*X, "method.weak.temporal_weight=0.5", "method.weak.agreement_weight=0.5"),
     ),
     "X+t": Row("X and a mean teacher", (*X, "method.weak.teacher_weight=0.5", "training.average=0.99")),
+    "BI": Row("L_loc (ReLU) + projection + colour", BOXINST),
+    "BI-loc": Row("projection + colour", (*BOXINST, "method.weak.loc_weight=0")),
 }
-"""What goes into X, and what might: asked for by name."""
+"""What might go into X or did, and the paper's method on a grid that ends with the box: asked for by name."""
 
 SWEEP: Mapping[str, Row] = {
     f"crf{weight:g}": Row(f"as W1, weight of L_CRF {weight:g}", (f"method.weak.crf_weight={weight:g}",))
