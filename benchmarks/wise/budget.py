@@ -11,9 +11,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.wise.report import line, spread
+from benchmarks.wise.report import line
 from benchmarks.wise.runs import ROOT, Bench, run_once
 from benchmarks.wise.windows import SIDE
+from benchmarks.wsmots.report import spread
 from wsperception.data.kitti import list_sequences
 from wsperception.data.label_file import read_label_file
 from wsperception.data.labelled_frames import read_labelled_frames

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from benchmarks.wise.rows import MEASURES, ORDER, RATIO, ROWS
+from benchmarks.wsmots.report import spread
 
 Results = Mapping[int, Mapping[str, Mapping[str, float]]]
 """Seed -> kind of masks -> measure -> per cent."""
@@ -50,15 +51,6 @@ def verdicts(results: Results) -> list[str]:
     ratio = means["wise"] / means["best"] if means["best"] > 0 else math.inf
     reached = "reached" if ratio >= RATIO else "missed"
     return [f"AP50: {', '.join(steps)}.", f"WISE over best proposal: {ratio:.2f}; aim {RATIO}: {reached}."]
-
-
-def spread(values: Iterable[float]) -> str:
-    """Mean and standard deviation; a dash where no seed has a value."""
-    finite = [value for value in values if math.isfinite(value)]
-    if not finite:
-        return "-"
-    mean = statistics.fmean(finite)
-    return f"{mean:.1f} ± {statistics.stdev(finite):.1f}" if len(finite) > 1 else f"{mean:.1f}"
 
 
 def line(cells: Iterable[str]) -> str:

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -5,13 +7,12 @@ from hypothesis import strategies as st
 
 from wsperception.learn.proposals import (
     ProposalSettings,
-    RegionGraph,
     merge_tree,
-    region_graph,
     segment_proposals,
     touching_pairs,
     tree_membership,
 )
+from wsperception.learn.region_graph import RegionGraph, region_graph
 
 COLOUR_ONLY = ProposalSettings(colour=1.0, boundary=0.0, size=0.0)
 
@@ -93,7 +94,7 @@ def test_a_graph_of_three_fields_by_hand() -> None:
     superpixels = np.kron(np.array([[0, 0, 1], [0, 0, 2]]), np.ones((8, 8), int))
     image = np.zeros((16, 24, 3), np.uint8)
     image[:8, 16:] = 255
-    graph = region_graph(image, superpixels, ProposalSettings(bins=2))
+    graph = region_graph(image, superpixels, 2, 15.0)
     assert graph.areas.tolist() == [256, 64, 64]
     assert graph.pairs.tolist() == [[0, 1], [0, 2], [1, 2]]
     assert graph.lengths.tolist() == [8, 8, 8]
@@ -142,7 +143,7 @@ def test_further_trees_add_to_the_first() -> None:
     """The second tree is that of contours and sizes, the third that of colours and sizes; doubles are there once."""
     one, three = (segment_proposals(picture(), ProposalSettings(superpixels=40, paired=0, trees=n)) for n in (1, 3))
     settings = (ProposalSettings(colour=0.0, boundary=0.8), ProposalSettings(colour=0.8, boundary=0.0))
-    graph = region_graph(picture(), one.superpixels, ProposalSettings())
+    graph = region_graph(picture(), one.superpixels, 12, 15.0)
     trees = [tree_membership(len(graph.areas), merge_tree(graph, each)[0])[:, :-1] for each in settings]
     expected = np.concatenate([one.membership, *trees], axis=1)
 
@@ -155,6 +156,22 @@ def test_further_trees_add_to_the_first() -> None:
     first = {column.tobytes(): value for column, value in zip(one.membership.T, one.objectness, strict=True)}
     for column, value in zip(three.membership.T, three.objectness, strict=True):
         assert value >= first.get(column.tobytes(), 0.0)
+
+
+def test_outlines_judge_the_same_segments_otherwise() -> None:
+    outline = ProposalSettings(superpixels=60, trees=2, paired=20, objectness="outline")
+    lasting = segment_proposals(picture(), replace(outline, objectness="persistence"))
+    found = segment_proposals(picture(), outline)
+    assert {c.tobytes() for c in found.membership.T} == {c.tobytes() for c in lasting.membership.T}
+    assert (np.diff(found.objectness) <= 0).all()
+    # The bar with its end is of two colours and does not last, but stands out as a whole.
+    whole = np.zeros((40, 60), bool)
+    whole[10:30, 8:50] = True
+    ranks = [
+        [(each.mask(row) & whole).sum() / (each.mask(row) | whole).sum() > 0.9 for row in range(20)].index(True)
+        for each in (found, lasting)
+    ]
+    assert ranks[0] < ranks[1]
 
 
 def test_the_same_image_gives_the_same_proposals() -> None:

@@ -11,6 +11,8 @@ from wsperception.data.segments import OUTSIDE, Segments
 
 SMALLEST = 1e-6
 """S of a pair of different objects stays this far from 1, so that the logarithm stays finite."""
+SMALLEST_ODDS = 1e-12
+"""Of a segment of no objectness: it is drawn where all are such."""
 
 
 def distances(embeddings: Tensor, others: Tensor) -> Tensor:
@@ -36,7 +38,7 @@ def draw_segments(segments: Segments, pixels: np.ndarray, generator: torch.Gener
 
     -1 where no segment holds it, as outside of the image.
     """
-    odds = segments.holding(pixels) * np.maximum(segments.objectness, 1e-6)  # (N, P)
+    odds = segments.holding(pixels) * np.maximum(segments.objectness.astype(np.float64), SMALLEST_ODDS)  # (N, P)
     drawn = np.full(len(pixels), -1, np.int64)
     known = odds.sum(axis=1) > 0
     if known.any():

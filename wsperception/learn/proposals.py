@@ -10,14 +10,17 @@ masks. As in JTSM's code a proposal is a set of superpixels, which is what makes
 import heapq
 from dataclasses import dataclass, replace
 
-import cv2
 import numpy as np
 from skimage.segmentation import slic
 
+from wsperception.learn.objectness import outline_objectness
+from wsperception.learn.region_graph import RegionGraph, region_graph
 from wsperception.settings import check, setting
 
 WAYS = ((1.0, 1.0, 1.0), (0.0, 2.0, 1.0), (2.0, 0.0, 1.0))
 """Factors of colour, boundary and size in the first tree, the second (no colours) and the third (no contours)."""
+
+OUTLINE = "outline"
 
 VERSION = 1
 """Goes up with every change of what this file gives for the same image and settings."""
@@ -36,6 +39,10 @@ class ProposalSettings:
     contrast: float = setting(15.0, "difference in Lab that makes a contour a strong one", low=0.1, high=200.0)
     paired: int = setting(400, "likeliest segments of which every two that touch are a proposal too", low=0, high=2000)
     trees: int = setting(1, "merge trees: all weights, then without colours, then without contours", low=1, high=3)
+    objectness: str = setting(
+        "persistence", "what makes a segment likely: that it lasts in the merge tree, or an outline that stands out",
+        choices=("persistence", OUTLINE),
+    )  # fmt: skip
 
     def __post_init__(self) -> None:
         check(self)
@@ -47,7 +54,8 @@ class Proposals:
 
     superpixels  (H, W) int32     superpixel of every pixel, below S
     membership   (S, P) bool      which superpixels make up proposal p
-    objectness   (P,) float32     in [0, 1]: how far the contour of a segment stands out against the contours inside it
+    objectness   (P,) float32     in [0, 1]: how far the contour of a segment stands out against the contours inside
+                                  it, or what `outline_objectness` says
     boxes        (P, 4) float32   tight boxes, x0 y0 x1 y1 exclusive
     areas        (P,) int64       pixels
     """
@@ -67,24 +75,6 @@ class Proposals:
         return chosen
 
 
-@dataclass(frozen=True, eq=False)
-class RegionGraph:
-    """What the merging knows of S regions and of the E pairs of them that touch.
-
-    areas       (S,) int64       pixels
-    histograms  (S, B) float64   colours, each row sums to 1
-    pairs       (E, 2) int64     i < j, each pair once
-    lengths     (E,) float64     length of the common contour
-    strengths   (E,) float64     mean strength of that contour, in [0, 1]
-    """
-
-    areas: np.ndarray
-    histograms: np.ndarray
-    pairs: np.ndarray
-    lengths: np.ndarray
-    strengths: np.ndarray
-
-
 def segment_proposals(image: np.ndarray, settings: ProposalSettings) -> Proposals:
     """Proposals of an image (H, W, 3) uint8 RGB: every superpixel, every union that the merging made of them, and
     every two of the likeliest `settings.paired` of these that touch: a person is a shirt and trousers.
@@ -95,11 +85,15 @@ def segment_proposals(image: np.ndarray, settings: ProposalSettings) -> Proposal
         image, settings.superpixels, settings.compactness, start_label=0, channel_axis=-1, enforce_connectivity=True
     )
     superpixels = np.unique(superpixels, return_inverse=True)[1].reshape(image.shape[:2]).astype(np.int32)
-    graph = region_graph(image, superpixels, settings)
+    graph = region_graph(image, superpixels, settings.bins, settings.contrast)
     trees = [_tree_proposals(graph, _weighted(settings, way)) for way in WAYS[: settings.trees]]
     membership = np.concatenate([each[0] for each in trees], axis=1)
     objectness = np.concatenate([each[1] for each in trees])
     membership, objectness = _distinct(membership, objectness, np.argsort(-objectness, kind="stable"))
+    if settings.objectness == OUTLINE:
+        objectness = outline_objectness(superpixels, membership, graph)
+        order = np.argsort(-objectness, kind="stable")
+        membership, objectness = np.ascontiguousarray(membership[:, order]), objectness[order]
     return Proposals(
         superpixels,
         membership,
@@ -136,21 +130,6 @@ def _distinct(membership: np.ndarray, objectness: np.ndarray, order: np.ndarray)
     different = different[~membership[:, different].all(axis=0)]
     falling = different[np.lexsort((different, -objectness[different]))]
     return np.ascontiguousarray(membership[:, falling]), objectness[falling]
-
-
-def region_graph(image: np.ndarray, superpixels: np.ndarray, settings: ProposalSettings) -> RegionGraph:
-    """Colours of the regions of a label map (H, W), and the contours between them."""
-    count = int(superpixels.max()) + 1
-    lab = cv2.cvtColor(image.astype(np.float32) / 255.0, cv2.COLOR_RGB2LAB)  # L in [0, 100], a and b about [-100, 100]
-    areas = np.bincount(superpixels.ravel(), minlength=count)
-    histograms = np.zeros((count, 3 * settings.bins))
-    for channel, (low, high) in enumerate(((0.0, 100.0), (-60.0, 60.0), (-60.0, 60.0))):
-        values = ((lab[..., channel] - low) * (settings.bins / (high - low))).astype(np.int64)
-        values = np.clip(values, 0, settings.bins - 1) + superpixels * settings.bins
-        counted = np.bincount(values.ravel(), minlength=count * settings.bins).reshape(count, settings.bins)
-        histograms[:, channel * settings.bins : (channel + 1) * settings.bins] = counted / (3.0 * areas[:, None])
-    pairs, lengths, strengths = contours(image, superpixels, count, settings.contrast)
-    return RegionGraph(areas, histograms, pairs, lengths, strengths)
 
 
 def merge_tree(graph: RegionGraph, settings: ProposalSettings) -> tuple[np.ndarray, np.ndarray]:
@@ -248,29 +227,6 @@ class _Merging:
         size = np.sqrt(np.minimum(self.areas[a], self.areas[b]) / self.total)
         costs: np.ndarray = self.weights[0] * colour + self.weights[1] * strengths + self.weights[2] * size
         return costs
-
-
-def contours(
-    image: np.ndarray, superpixels: np.ndarray, count: int, contrast: float
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Pairs of `count` regions that touch, with length and mean strength of their contour; see RegionGraph."""
-    # Measured from one pixel before the cut to one behind it: an edge of a photograph is two or three pixels wide.
-    smooth = cv2.GaussianBlur(cv2.cvtColor(image.astype(np.float32) / 255.0, cv2.COLOR_RGB2LAB), (0, 0), 0.7)
-    keys, strengths = [], []
-    for axis in (0, 1):
-        wide = np.concatenate([np.take(smooth, [0], axis), smooth, np.take(smooth, [-1], axis)], axis)
-        size = superpixels.shape[axis]
-        near, far = np.arange(size - 1), np.arange(3, size + 2)  # in `wide`: before a pair, and behind it
-        difference = np.linalg.norm(np.take(wide, near, axis) - np.take(wide, far, axis), axis=2)
-        a, b = np.take(superpixels, np.arange(size - 1), axis), np.take(superpixels, np.arange(1, size), axis)
-        cut = a != b
-        low, high = np.minimum(a[cut], b[cut]).astype(np.int64), np.maximum(a[cut], b[cut])
-        keys.append(low * count + high)
-        strengths.append(1.0 - np.exp(-difference[cut] / contrast))
-    present, rows = np.unique(np.concatenate(keys), return_inverse=True)
-    lengths = np.bincount(rows, minlength=len(present)).astype(np.float64)
-    sums = np.bincount(rows, np.concatenate(strengths), minlength=len(present))
-    return np.stack([present // count, present % count], axis=1), lengths, sums / np.maximum(lengths, 1.0)
 
 
 def _persistence(leaves: int, children: np.ndarray, costs: np.ndarray) -> np.ndarray:

@@ -16,17 +16,15 @@ from wsperception.data.clips import ClipFrame
 from wsperception.data.segments import Segments
 from wsperception.errors import InputError
 from wsperception.learn import affinity
-from wsperception.learn.objectness import outlined
 from wsperception.learn.peak_responses import response_peaks, tag_loss
 from wsperception.learn.points import location_terms, point_pixels
-from wsperception.learn.proposals import ProposalSettings
+from wsperception.learn.proposals import OUTLINE, ProposalSettings
 from wsperception.learn.segment_store import image_segments
 from wsperception.nets.wise_net import WiseNet, WiseNetSettings, sampled, upsampled
 from wsperception.settings import check, setting
 
 SUPERVISION = ("points",)
 POINTS, TAGS = "points", "tags"
-OUTLINE = "outline"
 
 
 @dataclass(frozen=True)
@@ -34,14 +32,10 @@ class Settings:
     """Losses and sampling; defaults are section 4.2 and, where the paper is silent, its equations."""
 
     net: WiseNetSettings = field(default_factory=WiseNetSettings)
-    segments: ProposalSettings = field(default_factory=lambda: ProposalSettings(trees=2))
+    segments: ProposalSettings = field(default_factory=lambda: ProposalSettings(trees=2, objectness=OUTLINE))
     places: str = setting(
         POINTS, "L-Net learns from points (LC-FCN), or from the image's tags (PRM); E-Net's points are its peaks then",
         choices=(POINTS, TAGS),
-    )  # fmt: skip
-    objectness: str = setting(
-        OUTLINE, "what makes a segment likely: an outline that stands out, or how long it lasts in the merge tree",
-        choices=(OUTLINE, "persistence"),
     )  # fmt: skip
     largest_segment: float = setting(0.25, "share of the image above which a segment is no object", low=0.0, high=1.0)
     balance: float = setting(0.1, "lambda of Eq. 4", low=0.0, high=1.0)
@@ -60,7 +54,7 @@ class Settings:
 
 def wise_segments(image: np.ndarray, settings: Settings) -> Segments:
     """The segment proposals of an image (h, w, 3) uint8 RGB, with the objectness that the settings ask for."""
-    return _judged(image, image_segments(image, settings.segments, settings.largest_segment), settings)
+    return image_segments(image, settings.segments, settings.largest_segment)
 
 
 def build(settings: Settings, class_count: int, supervision: str = "points") -> "Wise":
@@ -121,8 +115,8 @@ class Wise(nn.Module):
         """L_E of one image (Eq. 3) from embeddings (D, h', w')."""
         if frame.segments is None:
             raise InputError(f"{frame.source}: expected segment proposals, got none")
-        settings, size = self.settings, (frame.image.shape[0], frame.image.shape[1])
-        segments = _judged(frame.image, frame.segments, settings)
+        settings, segments = self.settings, frame.segments
+        size = (frame.image.shape[0], frame.image.shape[1])
         drawn = affinity.draw_segments(segments, pixels, generator)
         pixels, drawn = pixels[drawn >= 0], drawn[drawn >= 0]
         if len(pixels) == 0:
@@ -141,10 +135,6 @@ class Wise(nn.Module):
         same = torch.from_numpy(anchor_owners[:, None] == owners).to(maps.device)
         losses = affinity.pair_losses(found[: len(anchors)], found[len(anchors) :], same)
         return losses.mean() if settings.mean_pairs else losses.sum()
-
-
-def _judged(image: np.ndarray, segments: Segments, settings: Settings) -> Segments:
-    return outlined(image, segments, settings.segments.contrast) if settings.objectness == OUTLINE else segments
 
 
 def _points(frame: ClipFrame, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
