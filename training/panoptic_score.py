@@ -9,25 +9,23 @@ panoptic format, scores.json and report.html.
 import argparse
 import sys
 from contextlib import closing
-from itertools import groupby
+from functools import partial
 from pathlib import Path
 
 if __name__ == "__main__":  # run as a file: the repository, not this folder, is where packages are found
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 import numpy as np
-from tqdm import tqdm
 
 from training.panoptic_labelling import image_probabilities
 from training.score import load_run
+from training.segment_scores import score_segments
 from wsperception.backends import Network, open_backend
 from wsperception.bundle import ModelBundle, read_bundle
-from wsperception.data.coco_panoptic_writer import PanopticWriter
 from wsperception.data.labelled_frames import LabelledFrame, read_labelled_frames
+from wsperception.data.sources.image_file import read_image
 from wsperception.decode import decode
 from wsperception.errors import InputError
-from wsperception.evaluation.panoptic_command import evaluate_panoptic
-from wsperception.learn.kept_work import decoded, image_content
 from wsperception.learn.methods.panoptic import DetectedBoxes, PanopticNet
 from wsperception.preprocess import letterbox
 from wsperception.types import LabelSpace, SegmentMap
@@ -52,41 +50,32 @@ def main(arguments: list[str] | None = None) -> int:
     """Exit status: 0 done, 2 the input was wrong."""
     options = _parse(arguments)
     try:
-        write_segments(options)
-        print(evaluate_panoptic(
-            options.data / "training/panoptic", options.out / "panoptic", options.out, "coco-panoptic",
-            images=options.data / "training/image_02",
-        ))  # fmt: skip
+        print(score_round(options))
     except InputError as error:
         print(error, file=sys.stderr)
         return 2
     return 0
 
 
-def write_segments(options: argparse.Namespace) -> None:
-    """The segments of all images, in COCO's panoptic format below options.out."""
+def score_round(options: argparse.Namespace) -> str:
+    """Writes the folder of scores; their table."""
     net, _, data = load_run(options.run)
     if not isinstance(net, PanopticNet):
         raise InputError(f"{options.run}: expected a run of panoptic")
-    folder: Path = options.out / "panoptic"
-    if folder.exists():
-        raise InputError(f"{folder}: exists; expected a new folder")
     labels = LabelSpace(data.classes, net.is_thing)
     frames = read_labelled_frames((options.data,), options.split, labels, "weak")
     bundle = read_bundle(options.detector)
     with closing(open_backend(bundle)) as backend:
         detector = Detector(backend, bundle, labels, options.score)
-        for sequence, part in groupby(tqdm(frames, "segments"), lambda frame: frame.path.parent.name):
-            with PanopticWriter(folder, sequence, labels) as writer:
-                for frame in part:
-                    writer.add(frame.number, frame_segments(net, detector, frame, data.input_size))
+        segments = partial(frame_segments, net, detector, data.input_size)
+        return score_segments(frames, segments, labels, options.data / "training/panoptic", options.out)
 
 
 def frame_segments(
-    net: PanopticNet, detector: Detector, frame: LabelledFrame, input_size: tuple[int, int]
+    net: PanopticNet, detector: Detector, input_size: tuple[int, int], frame: LabelledFrame
 ) -> SegmentMap:
     """The segments of an image."""
-    image = decoded(image_content(frame.path), frame.path)
+    image = read_image(frame.path)
     return net.predict(image, image_probabilities(net, image, input_size), detector(image))
 
 

@@ -7,54 +7,46 @@ Nobody looks at the images' tags. Writes the segments in COCO's panoptic format,
 
 import argparse
 import sys
-from itertools import groupby
 from pathlib import Path
 
 if __name__ == "__main__":  # run as a file: the repository, not this folder, is where packages are found
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from tqdm import tqdm
-
 from training.score import load_run
+from training.segment_scores import score_segments
 from training.tag_masks import Picture, tag_segments, thing_count
-from wsperception.data.coco_panoptic_writer import PanopticWriter
-from wsperception.data.labelled_frames import read_labelled_frames
+from wsperception.data.labelled_frames import LabelledFrame, read_labelled_frames
+from wsperception.data.sources.image_file import read_image
 from wsperception.errors import InputError
-from wsperception.evaluation.panoptic_command import evaluate_panoptic
-from wsperception.learn.kept_work import decoded, image_content
 from wsperception.nets.community_net import CommunityNet
 from wsperception.nets.jtsm_net import JtsmNet
-from wsperception.types import LabelSpace
+from wsperception.types import LabelSpace, SegmentMap
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Exit status: 0 done, 2 the input was wrong."""
     options = _parse(arguments)
     try:
-        print(score_segments(options.run, options.data, options.split, options.truth, options.out))
+        print(score_run(options.run, options.data, options.split, options.truth, options.out))
     except InputError as error:
         print(error, file=sys.stderr)
         return 2
     return 0
 
 
-def score_segments(run: Path, root: Path, split: str, truth: Path, out: Path) -> str:
+def score_run(run: Path, root: Path, split: str, truth: Path, out: Path) -> str:
     """Writes the folder; the table of scores. InputError for a run of another method, and where `out` has results."""
     net, settings, data = load_run(run)
     if not isinstance(net, CommunityNet | JtsmNet):
         raise InputError(f"{run}: expected a run of jtsm or community")
     things = thing_count(net)
     labels = LabelSpace(data.classes, tuple(row < things for row in range(len(data.classes))))
-    found = out / "panoptic"
-    if found.exists():
-        raise InputError(f"{found}: exists; expected a new folder")
-    frames = read_labelled_frames((root,), split, labels, "weak")
-    for sequence, part in groupby(tqdm(frames, "segments"), lambda frame: frame.path.parent.name):
-        with PanopticWriter(found, sequence, labels) as writer:
-            for frame in part:
-                image = decoded(image_content(frame.path), frame.path)
-                writer.add(frame.number, tag_segments(net, settings, Picture(image, None, str(frame.path))))
-    return evaluate_panoptic(truth, found, out, "coco-panoptic", images=root / "training/image_02")
+
+    def segments(frame: LabelledFrame) -> SegmentMap:
+        image = read_image(frame.path)
+        return tag_segments(net, settings, Picture(image, None, str(frame.path)))
+
+    return score_segments(read_labelled_frames((root,), split, labels, "weak"), segments, labels, truth, out)
 
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:

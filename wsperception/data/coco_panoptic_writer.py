@@ -48,8 +48,8 @@ class PanopticWriter:
 
     def add(self, index: int, segments: SegmentMap) -> None:
         """The segments of frame `index`."""
-        crowd = np.zeros(len(segments.class_ids), bool)
-        self._write(index, segments.ids, self._numbers(segments), crowd, segments.scores)
+        numbers = self._numbers(segments.class_ids, self._tracks(segments))
+        self._write(index, segments.ids, numbers, np.zeros(len(numbers), bool), segments.scores)
 
     def add_labels(self, index: int, labels: PanopticLabels) -> None:
         """The labels of frame `index`: the rows of things are their ids there, and a crowd has none.
@@ -58,8 +58,7 @@ class PanopticWriter:
         """
         is_thing = labels.class_ids < self._labels.thing_count
         tracks = np.where(is_thing & ~labels.is_crowd, np.arange(len(labels.class_ids)), 0)
-        numbers = self._categories[labels.class_ids] * TRACKS + tracks.astype(np.uint32)
-        numbers[0] = 0
+        numbers = self._numbers(labels.class_ids, tracks)
         self._write(index, labels.ids, numbers, labels.is_crowd, labels.scores)
 
     def _write(self, index: int, ids: np.ndarray, numbers: np.ndarray, crowd: np.ndarray, scores: np.ndarray) -> None:
@@ -92,14 +91,18 @@ class PanopticWriter:
             self._json.write((",\n" if position else "\n") + json.dumps(image))
         self._json.write("\n]}\n")
 
-    def _numbers(self, segments: SegmentMap) -> np.ndarray:
-        """(R,) uint32 segment numbers; 0 for void. Things without a track get ids that no track of the frame has."""
+    def _numbers(self, class_ids: np.ndarray, tracks: np.ndarray) -> np.ndarray:
+        """(R,) uint32 segment numbers; 0 for void, the first row."""
+        numbers: np.ndarray = self._categories[class_ids] * TRACKS + tracks.astype(np.uint32)
+        numbers[0] = 0
+        return numbers
+
+    def _tracks(self, segments: SegmentMap) -> np.ndarray:
+        """(R,) track ids: things without a track get ids that no track of the frame has."""
         tracks = segments.track_ids.copy()
         is_thing = (segments.class_ids >= 0) & (segments.class_ids < self._labels.thing_count)
         unknown = np.flatnonzero((tracks == 0) & is_thing)
         living = set(tracks.tolist())
         free = (number for number in range(TRACKS - 1, 0, -1) if number not in living)
         tracks[unknown] = [next(free) for _ in unknown]
-        numbers: np.ndarray = self._categories[segments.class_ids] * TRACKS + tracks.astype(np.uint32)
-        numbers[0] = 0
-        return numbers
+        return tracks
