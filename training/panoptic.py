@@ -11,7 +11,6 @@ panoptic` that starts from the one before; and rounds.html, pictures of the labe
 """
 
 import argparse
-import json
 import logging
 import sys
 from collections.abc import Sequence
@@ -26,12 +25,14 @@ import numpy as np
 from training import train
 from training.distributed import Processes, join
 from training.panoptic_labelling import Labeller, WeakImage, label_images, write_folder
-from training.recipe import Recipe, read_recipe, write_json
-from training.tag_classifier import TaggedCrop, trained_classifier
+from training.prepare import image_size
+from training.recipe import Recipe, read_recipe
+from training.results_folder import claim_folder
+from training.tag_classifier import TaggedCrop, train_classifier
 from wsperception.data.labelled_frames import LabelledFrame, read_labelled_frames
 from wsperception.data.panoptic_frames import frame_name
+from wsperception.data.sources.image_file import read_image
 from wsperception.errors import InputError
-from wsperception.learn.kept_work import decoded, image_content
 from wsperception.learn.panoptic_cache import BoxedImage, prepare_agreed_labels, read_labels
 from wsperception.learn.panoptic_page import LabelledRounds, write_page
 from wsperception.learn.panoptic_tags import read_tags
@@ -60,8 +61,7 @@ def main(arguments: list[str] | None = None) -> int:
         with join(options.device) as processes:
             if processes.count > 1:
                 raise InputError("expected one process; train a round on several GPUs by training/train.py --panoptic")
-            _check_folder(options, recipe)
-            rounds = Rounds(options, recipe, {root: _weak_images(root, recipe, options) for root in options.weak})
+            rounds = _rounds(options, recipe)
             if options.weak:
                 _train_classifier(rounds, processes)
         for number in range(options.rounds):
@@ -76,33 +76,34 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def _check_folder(options: argparse.Namespace, recipe: Recipe) -> None:
-    """What is there stays, so it must be of this recipe and these folders."""
-    path: Path = options.out / "rounds.json"
+def _rounds(options: argparse.Namespace, recipe: Recipe) -> Rounds:
+    """The rounds of the command line. A weak folder that is wrong leaves no trace below --out."""
+    read = [_tagged_frames(root, recipe) for root in options.weak]
     folders = {kind: [str(root) for root in getattr(options, kind)] for kind in ("weak", "full")}
-    values = json.loads(json.dumps(folders | {"recipe": recipe.mapping()}))
-    if path.exists():
-        if json.loads(path.read_text()) != values:
-            raise InputError(f"{options.out}: holds rounds of other settings or data, see rounds.json")
-        return
-    options.out.mkdir(parents=True, exist_ok=True)
-    write_json(path, values)
+    claim_folder(options.out, folders | {"recipe": recipe.mapping()}, "rounds.json")
+    images = {}
+    for root, tagged in zip(options.weak, read, strict=True):
+        boxed = [BoxedImage(frame.path, frame.boxes, frame.class_ids) for frame, _, _ in tagged]
+        agreed = prepare_agreed_labels(boxed, recipe.method.boxes, options.out / "boxes", options.workers)
+        images[root] = [WeakImage(*known, file) for known, file in zip(tagged, agreed, strict=True)]
+    return Rounds(options, recipe, images)
 
 
-def _weak_images(root: Path, recipe: Recipe, options: argparse.Namespace) -> list[WeakImage]:
-    """Boxes and tags of a folder, and what its boxes alone say, which is made where it is missing."""
+def _tagged_frames(root: Path, recipe: Recipe) -> list[tuple[LabelledFrame, np.ndarray, np.ndarray]]:
+    """The images of a weak folder with their boxes, their crops (K, 4) and what these show (K, C)."""
     frames = read_labelled_frames((root,), recipe.data.split, recipe.labels, "weak")
     tags = read_tags(root / "training/tags.json", recipe.labels)
-    boxed = [BoxedImage(frame.path, frame.boxes, frame.class_ids) for frame in frames]
-    agreed = prepare_agreed_labels(boxed, recipe.method.boxes, options.out / "boxes", options.workers)
     untagged = sum(frame_name(frame.path) not in tags.tags for frame in frames)
     if untagged:
         logger.warning("%s: %d of %d images have no tags: nothing in them is stuff", root, untagged, len(frames))
-    images = []
-    for frame, file in zip(frames, agreed, strict=True):
-        height, width = read_labels(file).labels.shape
-        images.append(WeakImage(frame, *tags.of_image(frame_name(frame.path), (height, width)), file))
-    return images
+    return [(frame, *tags.of_image(frame_name(frame.path), _size(frame.path))) for frame in frames]
+
+
+def _size(path: Path) -> tuple[int, int]:
+    size = image_size(path, decode=False)
+    if size is None:
+        raise InputError(f"{path}: not a readable image")
+    return size
 
 
 def _train_classifier(rounds: Rounds, processes: Processes) -> None:
@@ -114,7 +115,7 @@ def _train_classifier(rounds: Rounds, processes: Processes) -> None:
     ]
     if not crops:
         raise InputError("tags: expected at least one image with tags, got none")
-    trained_classifier(rounds.options.out / "tags", crops, rounds.recipe, processes, rounds.options.workers)
+    train_classifier(rounds.options.out / "tags", crops, rounds.recipe, processes, rounds.options.workers)
 
 
 def _labels(rounds: Rounds, root: Path, number: int) -> Path:
@@ -167,7 +168,7 @@ def _entries(rounds: Rounds) -> list[LabelledRounds]:
         frame: LabelledFrame = rounds.images[root][place].frame
         kept = [_labeller(rounds, root, number).folder for number in range(rounds.options.rounds)]
         labels = [read_labels(folder / f"{place:06d}.npz") for folder in kept]
-        image = decoded(image_content(frame.path), frame.path)
+        image = read_image(frame.path)
         entries.append(LabelledRounds(frame_name(frame.path), image, frame.boxes, labels))
     return entries
 
@@ -185,6 +186,8 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     options = parser.parse_args(arguments)
     if not options.weak and not options.full:
         parser.error("expected --weak or --full")
+    if options.rounds < 1:
+        parser.error(f"--rounds: expected at least 1, got {options.rounds}")
     return options
 
 

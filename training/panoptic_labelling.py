@@ -22,8 +22,9 @@ from training.score import load_run
 from wsperception.data.coco_panoptic_writer import PanopticWriter
 from wsperception.data.labelled_frames import LabelledFrame
 from wsperception.data.panoptic_labels import PanopticLabels
+from wsperception.data.sources.image_file import read_image
 from wsperception.errors import InputError
-from wsperception.learn.kept_work import decoded, image_content, in_processes
+from wsperception.learn.kept_work import in_processes
 from wsperception.learn.methods.panoptic import PanopticNet, Settings
 from wsperception.learn.panoptic_cache import read_labels, write_labels
 from wsperception.learn.panoptic_labels import BoxLabels, PseudoPanoptic, first_labels, next_labels
@@ -116,7 +117,7 @@ def _labelled(numbered: tuple[int, WeakImage], labeller: Labeller) -> Path:
     if path.exists():
         return path
     frame, settings = given.frame, labeller.settings
-    image, agreed = decoded(image_content(frame.path), frame.path), read_labels(given.agreed)
+    image, agreed = read_image(frame.path), read_labels(given.agreed)
     is_thing = labeller.labels.is_thing
     if labeller.number == 0:
         cues = tag_cues(_classifier(labeller), image, given.crops, given.tags, settings.cues)

@@ -10,7 +10,7 @@ from pathlib import Path
 if __name__ == "__main__":  # run as a file: the repository, not this folder, is where packages are found
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from wsperception.data.coco_panoptic import open_coco_panoptic
+from wsperception.data.coco_panoptic import open_sequences
 from wsperception.errors import InputError
 from wsperception.learn.panoptic_tags import write_tags
 
@@ -19,11 +19,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Exit status: 0 done, 2 the input was wrong."""
     options = _parse(arguments)
     try:
-        files = sorted(options.labels.glob("*.json"))
-        if not files:
-            raise InputError(f"{options.labels}: expected COCO panoptic JSON files, one for each sequence; found none")
-        sets = {file.stem: open_coco_panoptic(file) for file in files}
-        write_tags(options.out, sets, (options.crop[0], options.crop[1]), options.share)
+        write_tags(options.out, open_sequences(options.labels), (options.crop[0], options.crop[1]), options.share)
     except InputError as error:
         print(error, file=sys.stderr)
         return 2

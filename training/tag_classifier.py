@@ -15,9 +15,8 @@ from training.optimisation import make_optimizer
 from training.recipe import Recipe
 from training.run_log import RunLog
 from wsperception.data.clips import ClipFrame
-from wsperception.learn.kept_work import decoded, image_content
+from wsperception.data.sources.image_file import read_image
 from wsperception.learn.tag_cues import TagLearner
-from wsperception.nets.semantic_net import TagNet
 from wsperception.types import WeakLabels
 
 
@@ -42,7 +41,7 @@ class CropSampler:
         epoch, place = divmod(number, len(self._crops))
         crop = self._crops[np.random.default_rng([self._seed, 0, epoch]).permutation(len(self._crops))[place]]
         x0, y0, x1, y1 = crop.region
-        image = decoded(image_content(crop.path), crop.path)[y0:y1, x0:x1]
+        image = read_image(crop.path)[y0:y1, x0:x1]
         if np.random.default_rng([self._seed, 1, number]).random() < 0.5:
             image = image[:, ::-1]
         boxes, nobody = np.zeros((0, 4), np.float32), np.zeros(0, np.int64)
@@ -54,19 +53,12 @@ class CropSampler:
         ]
 
 
-def trained_classifier(
+def train_classifier(
     out: Path, crops: Sequence[TaggedCrop], recipe: Recipe, processes: Processes, workers: int
-) -> TagNet:
-    """The classifier of a panoptic recipe, from `out` where it is there; otherwise trained on, from its checkpoint."""
-    settings, classes = recipe.method, len(recipe.labels)
-    if not (out / "weights.pt").exists():
-        _train(out, crops, recipe, processes, workers)
-    net = TagNet(settings.net, classes).to(processes.device).eval()
-    net.load_state_dict(checkpoint.load_tensors(out / "weights.pt"))
-    return net
-
-
-def _train(out: Path, crops: Sequence[TaggedCrop], recipe: Recipe, processes: Processes, workers: int) -> None:
+) -> None:
+    """Trains the classifier of a panoptic recipe, from its checkpoint where `out` has one, until `out`/weights.pt."""
+    if (out / "weights.pt").exists():
+        return
     tags = recipe.method.tags
     own = replace(
         recipe.training, iterations=tags.iterations, batch=tags.batch, learning_rate=tags.learning_rate, accumulate=1

@@ -9,10 +9,10 @@ import numpy as np
 
 from wsperception.data.clips import ClipFrame, ClipSettings
 from wsperception.data.labelled_frames import LabelledFrame
+from wsperception.data.sources.image_file import read_image
 from wsperception.learn import community_inference, jtsm_inference
 from wsperception.learn.community_inference import FoundInstances, find_instances, replaced_by_proposals
 from wsperception.learn.jtsm_inference import painted_things, panoptic_segments
-from wsperception.learn.kept_work import decoded, image_content
 from wsperception.learn.methods import community, jtsm
 from wsperception.learn.proposals import Proposals, segment_proposals
 from wsperception.learn.segmented_image import segmented_image
@@ -110,7 +110,7 @@ def tag_masks(net: Network, settings: Any, data: ClipSettings, frame: LabelledFr
     A thing of the tags of which nothing was found stands at the end, and has no pixel.
     """
     assert frame.weak is not None and frame.weak.tags is not None
-    image = decoded(image_content(frame.path), frame.path)
+    image = read_image(frame.path)
     picture, placing = letterbox(image, data.input_size)
     rows, columns = placing.content_size
     content = np.ascontiguousarray(picture[:rows, :columns])

@@ -8,7 +8,6 @@ Writes table.md and streets.jpg below --out, and pages of labels and of mistakes
 """
 
 import argparse
-import json
 import shutil
 import subprocess
 import sys
@@ -16,9 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.panoptic.report import SHOWN, table, write_picture
-from wsperception.data.coco_panoptic import open_coco_panoptic
+from training.results_folder import claim_folder
+from wsperception.data.coco_panoptic import open_sequences
 from wsperception.data.drive.settings import DriveSettings
 from wsperception.data.drive.write import write_drive
+from wsperception.errors import InputError
 from wsperception.learn.panoptic_tags import write_tags
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -48,12 +49,10 @@ class Bench:
 def main(arguments: list[str] | None = None) -> int:
     """Exit status: 0 done, 2 --out holds results of other settings."""
     options = _parse(arguments)
-    kept, shared = options.out / "settings.json", json.dumps({name: str(getattr(options, name)) for name in SHARED})
-    if not kept.exists():
-        options.out.mkdir(parents=True, exist_ok=True)
-        kept.write_text(shared)
-    if kept.read_text() != shared:
-        print(f"{options.out}: holds results of other settings, see settings.json", file=sys.stderr)
+    try:
+        claim_folder(options.out, {name: str(getattr(options, name)) for name in SHARED})
+    except InputError as error:
+        print(error, file=sys.stderr)
         return 2
     drives = tuple(_drive(options, f"train-{seed}", seed, options.train) for seed in TRAIN_SEEDS)
     val = _drive(options, "val", VAL_SEED, options.val)
@@ -77,8 +76,7 @@ def _drive(options: argparse.Namespace, name: str, seed: int, sequences: int) ->
         settings = DriveSettings(seed=seed, frames=options.frames, height=options.size[0], width=options.size[1])
         write_drive(folder, settings, sequences=sequences, jobs=options.jobs, bag=False, panoptic=True)
     if not (folder / "training/tags.json").exists():
-        files = sorted((folder / "training/panoptic").glob("*.json"))
-        sets = {file.stem: open_coco_panoptic(file) for file in files}
+        sets = open_sequences(folder / "training/panoptic")
         write_tags(folder / "training/tags.json", sets, (options.crop[0], options.crop[1]), options.share)
     return folder
 

@@ -10,8 +10,8 @@ its last checkpoint. Writes table.md and ablation.png below --out.
 import argparse
 import json
 import math
-import os
 import shutil
+import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -22,7 +22,9 @@ from benchmarks.wsmots.scenes import Scenes, write_scenes
 from benchmarks.wsmots.true_boxes import write_true_box_masks
 from training import train
 from training.export import main as export_bundle
-from training.recipe import read_recipe
+from training.recipe import read_recipe, write_json
+from training.results_folder import claim_folder
+from wsperception.errors import InputError
 from wsperception.evaluation.command import evaluate_command
 from wsperception.track import TrackRequest, run_track
 
@@ -30,6 +32,9 @@ ROOT = Path(__file__).resolve().parents[2]
 SILHOUETTES = ROOT.parent / "shared/data/kitti_mots_gt/instances_txt"
 HEADS_RATE = 2.0
 """Learning rate of the two branches that a row trains, over that of the detector."""
+
+NOT_DECISIVE = ("out", "rows", "seeds", "jobs")
+"""Options that change nothing in a result."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +55,12 @@ class Bench:
 
 def main(arguments: list[str] | None = None) -> None:
     options = _parse(arguments)
+    decisive = {name: str(value) for name, value in vars(options).items() if name not in NOT_DECISIVE}
+    try:
+        claim_folder(options.out, decisive)
+    except InputError as error:
+        print(error, file=sys.stderr)
+        raise SystemExit(2) from None
     scenes = Scenes(
         options.train_clips, options.train_frames, options.val_clips, options.val_frames, tuple(options.size)
     )
@@ -83,8 +94,10 @@ def _run_seed(bench: Bench, seed: int, names: list[str]) -> None:
         run = bench.out / "runs" / f"{name}-{seed}"
         if not (run / "weights.pt").exists():
             _train_row(bench, name, seed, run, windows)
-        _write_json(result, _score(bench, run))
-        print(f"{name}, seed {seed}: {result.read_text()}", flush=True)
+        scores = _score(bench, run)
+        result.parent.mkdir(exist_ok=True)
+        write_json(result, scores)
+        print(f"{name}, seed {seed}: {scores}", flush=True)
 
 
 def _train_row(bench: Bench, name: str, seed: int, run: Path, windows: dict[tuple[str, object], Windows]) -> None:
@@ -164,13 +177,6 @@ def _exit_on_failure(status: int) -> None:
     """Ends the comparison where a step of it failed, which has said why."""
     if status:
         raise SystemExit(status)
-
-
-def _write_json(path: Path, values: dict[str, dict[str, float]]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".partial")
-    temporary.write_text(json.dumps(values))
-    os.replace(temporary, path)
 
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:

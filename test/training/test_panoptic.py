@@ -112,11 +112,14 @@ def _score(run: Path, data: Path, out: Path) -> None:
 def test_a_folder_of_other_settings_is_left_alone(
     drive: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    arguments = options("--full", drive, "--out", tmp_path / "out", "--rounds", "0")
-    assert panoptic.main(arguments) == 0
-    assert panoptic.main(arguments) == 0
-    assert panoptic.main([*arguments, "--set", "method.cues.heat=0.4"]) == 2
-    assert "out: holds rounds of other settings or data, see rounds.json" in capsys.readouterr().err
+    (tmp_path / "rounds.json").write_text('{"weak": []}')
+    arguments = options("--full", drive, "--out", tmp_path)
+    assert panoptic.main(arguments) == 2
+    assert "holds results of other settings, see rounds.json" in capsys.readouterr().err
+    with pytest.raises(SystemExit, match="2"):
+        panoptic.main([*arguments, "--rounds", "0"])
+    assert "--rounds: expected at least 1, got 0" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["rounds.json"]
 
 
 def test_what_is_missing_is_said(drive: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -125,6 +128,7 @@ def test_what_is_missing_is_said(drive: Path, tmp_path: Path, capsys: pytest.Cap
     shutil.copytree(drive / "training/label_02", tmp_path / "bare/training/label_02")
     assert panoptic.main(options("--weak", tmp_path / "bare", "--out", tmp_path / "out")) == 2
     assert "tags.json: no such file" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
     common = ["--method", "panoptic", "--data", str(drive), "--out", str(tmp_path / "run"), "--workers", "0"]
     assert train.main([*common, *options()]) == 2
     error = capsys.readouterr().err

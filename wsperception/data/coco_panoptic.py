@@ -70,6 +70,14 @@ def open_coco_panoptic(path: Path, images: Path | None = None, categories: Categ
     return PanopticSet(str(path), known.labels, tuple(entries), partial(_read_named, entries, known.numbers), scored)
 
 
+def open_sequences(folder: Path) -> dict[str, PanopticSet]:
+    """The images of each JSON file of a folder, by the file's stem, which is a sequence's name. InputError as above."""
+    files = sorted(folder.glob("*.json"))
+    if not files:
+        raise InputError(f"{folder}: expected COCO panoptic JSON files, one for each sequence; found none")
+    return {file.stem: open_coco_panoptic(file) for file in files}
+
+
 def read_categories(path: Path) -> Categories:
     """The classes of a JSON file, or of the first in a folder. InputError naming the file."""
     file = path if path.is_file() else next(iter(sorted(path.glob("*.json"))), path)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from wsperception.data.coco_panoptic import open_coco_panoptic
+from wsperception.data.coco_panoptic import open_sequences
 from wsperception.data.labelled_frames import LabelledFrame
 from wsperception.data.panoptic_labels import PanopticLabels, PanopticSet
 from wsperception.errors import InputError
@@ -65,10 +65,7 @@ def with_classes(labels: PanopticLabels, own: LabelSpace, wanted: LabelSpace) ->
 
 
 def _sequences(folder: Path, labels: LabelSpace) -> dict[str, PanopticSet]:
-    files = sorted(folder.glob("*.json"))
-    if not files:
-        raise InputError(f"{folder}: expected COCO panoptic JSON files, one for each sequence; found none")
-    sets = {file.stem: open_coco_panoptic(file) for file in files}
+    sets = open_sequences(folder)
     for found in sets.values():
         missing = [name for name in labels.names if name not in found.labels.names]
         if missing:

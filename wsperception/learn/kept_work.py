@@ -32,8 +32,13 @@ def in_processes(work: Callable[[A], B], items: Iterable[A], workers: int, chunk
         yield from map(work, items)
         return
     # Not forked: a fork of a process that runs threads, as PyTorch does, may hang.
-    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _keep_to_one_core) as pool:
         yield from pool.map(work, items, chunksize=chunk)
+
+
+def _keep_to_one_core() -> None:
+    """Of a new process: the processes share the cores among them."""
+    cv2.setNumThreads(1)
 
 
 def image_content(path: Path) -> bytes:
@@ -45,11 +50,7 @@ def image_content(path: Path) -> bytes:
 
 
 def decoded(content: bytes, path: Path) -> np.ndarray:
-    """The image (H, W, 3) uint8 RGB in the content of `path`. InputError naming it where there is none.
-
-    From then on OpenCV keeps to one thread: the processes share the cores among them.
-    """
-    cv2.setNumThreads(1)
+    """The image (H, W, 3) uint8 RGB in the content of `path`. InputError naming it where there is none."""
     image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR_RGB) if content else None
     if image is None:
         raise InputError(f"{path}: expected an image that OpenCV reads")

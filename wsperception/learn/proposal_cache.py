@@ -12,8 +12,9 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from wsperception.data.sources.image_file import read_image
 from wsperception.errors import InputError
-from wsperception.learn.kept_work import BROKEN_ARCHIVE, decoded, image_content, in_processes, whole_file
+from wsperception.learn.kept_work import BROKEN_ARCHIVE, in_processes, whole_file
 from wsperception.learn.proposals import VERSION, Proposals, ProposalSettings, segment_proposals
 
 logger = logging.getLogger(__name__)
@@ -77,7 +78,7 @@ def _kept(image: np.ndarray, settings: ProposalSettings, folder: Path) -> tuple[
 
 
 def _prepare(path: Path, settings: ProposalSettings, folder: Path) -> tuple[str, int]:
-    found, state = _kept(decoded(image_content(path), path), settings, folder)
+    found, state = _kept(read_image(path), settings, folder)
     return state, len(found)
 
 

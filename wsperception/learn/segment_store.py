@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-import cv2
 import numpy as np
 from tqdm import tqdm
 
@@ -70,7 +69,6 @@ class SegmentStore:
 
 def image_segments(image: np.ndarray, settings: ProposalSettings, largest: float) -> Segments:
     """The proposals of an image (H, W, 3) uint8 RGB that cover at most the share `largest` of it."""
-    cv2.setNumThreads(1)  # the processes share the cores among them
     found = segment_proposals(image, settings)
     assert len(found.membership) < 65535  # OUTSIDE
     kept = found.areas <= largest * found.superpixels.size

@@ -14,6 +14,7 @@ from wsperception.data.clips import ClipFrame
 from wsperception.errors import InputError
 from wsperception.learn.panoptic_cleaning import IGNORE
 from wsperception.learn.panoptic_labels import CueSettings, cue_labels, cue_masks
+from wsperception.learn.tagged_image import frame_tags
 from wsperception.nets.semantic_net import SemanticSettings, TagNet, enlarged
 from wsperception.settings import check, setting
 
@@ -48,15 +49,10 @@ class TagLearner(nn.Module):
             raise InputError(f"{frames[0].source}: expected crops of one size, or method.tags.batch=1")
         device = self.net.classify.weight.device
         images = torch.from_numpy(np.stack([frame.image for frame in frames])).to(device)
-        tags = torch.from_numpy(np.stack([_tags(frame) for frame in frames])).to(device)
+        tags = torch.from_numpy(np.stack([frame_tags(frame) for frame in frames])).to(device)
         logits = self.net(images).float()
         right = ((logits > 0) == tags).sum()
         return {"tags": tag_loss(logits, tags)}, {"right": torch.stack([right, right.new_tensor(tags.numel())]).float()}
-
-
-def _tags(frame: ClipFrame) -> np.ndarray:
-    assert frame.weak is not None and frame.weak.tags is not None
-    return frame.weak.tags
 
 
 PIXELS_TOGETHER = 2**20
