@@ -17,6 +17,9 @@ from training.score import masks_of_run, whole_sample
 from wsperception.data.clips import ClipFrame
 from wsperception.data.labelled_frames import read_labelled_frames
 from wsperception.data.labelled_points import mask_middle
+from wsperception.errors import InputError
+from wsperception.learn.kept_work import whole_file
+from wsperception.learn.wise_masks import FoundMasks
 from wsperception.overlay import track_colour
 
 COLUMNS = ("blobs", "best", "wise", "true-points")
@@ -42,18 +45,23 @@ def painted(image: np.ndarray, masks: np.ndarray, points: bool = False) -> np.nd
 
 
 def picture(run: Path, data: Path, images: int) -> np.ndarray:
-    """(H, W, 3) uint8 RGB: a row for each of `images` images, spread over all; columns: middles, COLUMNS, truth."""
+    """(H, W, 3) uint8 RGB: a row for each of `images` images, spread over all; columns: middles, COLUMNS, truth.
+
+    Raises InputError for a run of another method.
+    """
     kinds, settings = masks_of_run(run)
+    if not kinds.keys() >= set(COLUMNS):
+        raise InputError(f"{run}: expected a run of wise that learnt from points")
     frames = read_labelled_frames((data,), "all", settings.labels, "full")
     rows = []
-    for number in np.linspace(0, len(frames) - 1, images).round().astype(int).tolist():
+    for number in np.unique(np.linspace(0, len(frames) - 1, images).round().astype(int)).tolist():
         sample = whole_sample(frames[number], settings)
-        rows.append(_row(sample, [_sure(kinds[kind](sample).masks, kinds[kind](sample).scores) for kind in COLUMNS]))
+        rows.append(_row(sample, [_sure(kinds[kind](sample)) for kind in COLUMNS]))
     return np.asarray(cv2.resize(np.concatenate(rows), None, fx=SCALE, fy=SCALE, interpolation=cv2.INTER_NEAREST))
 
 
-def _sure(masks: np.ndarray, scores: np.ndarray) -> np.ndarray:
-    chosen: np.ndarray = masks[scores >= SURE]
+def _sure(found: FoundMasks) -> np.ndarray:
+    chosen: np.ndarray = found.masks[found.scores >= SURE]
     return chosen
 
 
@@ -64,16 +72,33 @@ def _row(sample: ClipFrame, found: list[np.ndarray]) -> np.ndarray:
     return np.concatenate([np.pad(cell, ((0, GAP), (0, GAP), (0, 0)), constant_values=255) for cell in cells], axis=1)
 
 
-def main() -> None:
+def main(arguments: list[str] | None = None) -> int:
+    """Exit status: 0 done, 2 the input was wrong."""
+    options = _parse(arguments)
+    try:
+        drawn = picture(options.run, options.data, options.images)
+        content = cv2.imencode(".png", drawn[..., ::-1], [cv2.IMWRITE_PNG_COMPRESSION, 9])[1]
+        with whole_file(options.out) as file:
+            file.write(content.tobytes())
+    except (InputError, OSError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
+
+
+def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--run", type=Path, required=True)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--run", type=Path, required=True, help="folder of a training run of wise")
+    parser.add_argument("--data", type=Path, required=True, help="images with full labels")
+    parser.add_argument("--out", type=Path, required=True, metavar="PNG")
     parser.add_argument("--images", type=int, default=8)
-    options = parser.parse_args()
-    drawn = picture(options.run, options.data, options.images)
-    cv2.imwrite(str(options.out), drawn[..., ::-1], [cv2.IMWRITE_PNG_COMPRESSION, 9])
+    options = parser.parse_args(arguments)
+    if options.images < 1:
+        parser.error(f"--images: expected at least 1, got {options.images}")
+    if options.out.suffix != ".png":
+        parser.error(f"--out: expected a name that ends in .png, got {options.out}")
+    return options
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

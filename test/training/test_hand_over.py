@@ -14,15 +14,7 @@ from training.pseudo_folder import NOTE
 from wsperception import cli
 from wsperception.data.mots import read_mots
 
-WISE = (
-    "data.frames=1",
-    "training.optimizer=adamw",
-    "training.learning_rate=0.002",
-    "training.reference_batch=2",
-    "method.net={backbone: tiny, embedding_length: 8}",
-    "method.segments={superpixels: 60, paired: 20}",
-    "method.pixels_per_object=8",
-)
+WISE = ("--config", str(Path(__file__).with_name("wise.yaml")))
 WSMOTS = (
     "method.net={backbone: tiny, fpn_channels: 16, box_features: 16, mask_channels: 16, mask_layers: 1, "
     "track_features: 16}",
@@ -44,7 +36,7 @@ def options(method: str, data: Path, out: Path, changes: tuple[str, ...]) -> lis
 def masks(kitti_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Masks of a WISE run that saw points only."""
     folder = tmp_path_factory.mktemp("hand_over")
-    assert train.main(options("wise", kitti_root, folder / "wise", WISE)) == 0
+    assert train.main([*options("wise", kitti_root, folder / "wise", ()), *WISE]) == 0
     made = ["--run", str(folder / "wise"), "--data", str(kitti_root), "--out", str(folder / "masks")]
     assert pseudo_labels.main(made) == 0
     return folder / "masks"
@@ -89,5 +81,5 @@ def test_true_masks_are_no_pseudo_masks(kitti_root: Path, tmp_path: Path, capsys
 
 
 def test_points_are_not_learnt_from_masks(masks: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    message = refused(capsys, [*options("wise", masks, tmp_path / "run", WISE), "--labels", "pseudo"])
+    message = refused(capsys, [*options("wise", masks, tmp_path / "run", ()), *WISE, "--labels", "pseudo"])
     assert message == "training.supervision: wise learns from points, got full"

@@ -11,28 +11,18 @@ import pytest
 pytest.importorskip("torch")
 pytest.importorskip("pycocotools")
 
-from training import export, pseudo_labels, score, train
+from training import export, pictures, pseudo_labels, score, train
 from training.run_log import read_log
 from wsperception.data.label_file import FrameLabels, LabelFile, PointLabel, write_label_file
 from wsperception.data.labelled_frames import read_labelled_frames
 from wsperception.errors import InputError
 from wsperception.types import LabelSpace
 
-SMALL = [
-    "data.input_size=[64, 160]",
-    "data.frames=1",
-    "training.warm_up=1",
-    "training.optimizer=adamw",
-    "training.learning_rate=0.002",
-    "training.reference_batch=2",
-    "method.net={backbone: tiny, embedding_length: 8}",
-    "method.segments={superpixels: 60, paired: 20}",
-    "method.pixels_per_object=8",
-]
+RECIPE = Path(__file__).with_name("wise.yaml")
 
 
 def arguments(data: Path, out: Path, *more: str, changes: tuple[str, ...] = ()) -> list[str]:
-    listed = [part for change in (*SMALL, *changes) for part in ("--set", change)]
+    listed = ["--config", str(RECIPE)] + [part for change in changes for part in ("--set", change)]
     common = ["--method", "wise", "--data", str(data), "--out", str(out), "--batch", "2", "--device", "cpu"]
     return [*common, "--cache", str(out.parent / "cache"), "--workers", "0", "--iterations", "2", *listed, *more]
 
@@ -61,6 +51,7 @@ def test_points_are_learnt_and_masks_are_scored(
     # Five frames; the car has 50 x 26 pixels, the pedestrian 16 x 40 and is below 700.
     assert (scores["images"], scores["objects"]) == (5, 5)
     assert set(scores["kinds"]) == {"wise", "unrefined", "blobs", "best", "oracle", "true-mask", "true-points"}
+    _pictures(tmp_path, kitti_root, capsys)
     # The masks of the points train the deployable network, and are what the run sees.
     made = ["--run", str(tmp_path / "run"), "--data", str(kitti_root), "--out", str(tmp_path / "masks")]
     assert pseudo_labels.main(made) == 0
@@ -77,6 +68,20 @@ def test_points_are_learnt_and_masks_are_scored(
     assert "the network of wise is not deployed; expected a run of wsmots" in capsys.readouterr().err
     # True points with any masks cover the objects at least as well as nothing; masks of the true ones are exact.
     assert 0 < scores["kinds"]["true-points"]["MUCov"] <= 100
+
+
+def _pictures(folder: Path, data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Rows of images beside six columns, at twice the size; what cannot be drawn is said in a line."""
+    options = ["--run", str(folder / "run"), "--data", str(data), "--images", "3"]
+    assert pictures.main([*options, "--out", str(folder / "masks.png")]) == 0
+    drawn = cv2.imread(str(folder / "masks.png"))
+    assert drawn is not None
+    assert drawn.shape == (2 * 3 * (64 + 2), 2 * 6 * (160 + 2), 3)
+    capsys.readouterr()
+    assert pictures.main([*options, "--out", str(folder / "nowhere/masks.png")]) == 2
+    assert "No such file" in capsys.readouterr().err
+    assert pictures.main(["--run", str(folder), "--data", str(data), "--out", str(folder / "more.png")]) == 2
+    assert "recipe.json" in capsys.readouterr().err
 
 
 def test_neither_masks_nor_boxes_are_opened_for_clicks(tmp_path: Path) -> None:
@@ -119,7 +124,7 @@ def test_supervision_that_a_method_does_not_take(
     assert message == "training.supervision: wise learns from points, got weak"
     options = arguments(kitti_root, tmp_path / "run", "--supervision", "points")
     options[1] = "wsmots"
-    del options[options.index("--set") :]
+    del options[options.index("--config") :]
     assert refused(capsys, [*options, "--supervision", "points"]).startswith(
         "training.supervision: wsmots learns from weak or full, got points"
     )
