@@ -35,6 +35,7 @@ def main() -> None:
     parser.add_argument("--no-video", action="store_true", help="leave the overlay video out")
     parser.add_argument("--backend", default="auto", help="engine: auto, onnx, openvino, torch, tensorrt")
     parser.add_argument("--threads", type=int, default=0, help="CPU threads of the engine; 0: its own choice")
+    parser.add_argument("--readings", type=Path, help="text file for the readings: a line each, seconds and megabytes")
     arguments = parser.parse_args()
     height, width = (int(part) for part in arguments.size.split("x"))
     with tempfile.TemporaryDirectory() as scratch:
@@ -52,7 +53,7 @@ def main() -> None:
         if arguments.threads:
             command += ["--threads", str(arguments.threads)]
         start = time.perf_counter()
-        resident_mb = resident_while_running(command)
+        resident_mb = resident_while_running(command, arguments.readings)
         seconds = time.perf_counter() - start
         written_mb = sum(file.stat().st_size for file in (folder / "out").iterdir()) / 1e6
     settled = resident_mb[len(resident_mb) // 5]
@@ -105,13 +106,18 @@ def write_bag(folder: Path, images: list[np.ndarray], frames: int) -> Path:
     return folder / "long"
 
 
-def resident_while_running(command: list[str]) -> list[float]:
-    """Megabytes of the process, read at even steps of time."""
+def resident_while_running(command: list[str], log: Path | None = None) -> list[float]:
+    """Megabytes of the process, read at even steps of time, and written to `log` as they come."""
     readings: list[float] = []
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
+    with (
+        Path(log or os.devnull).open("w", buffering=1) as lines,
+        subprocess.Popen(command, stdout=subprocess.DEVNULL) as process,
+    ):
+        start = time.perf_counter()
         pages = Path(f"/proc/{process.pid}/statm")
         while process.poll() is None:
             readings.append(int(pages.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6)
+            lines.write(f"{time.perf_counter() - start:.1f} {readings[-1]:.1f}\n")
             time.sleep(_SECONDS_BETWEEN_READINGS)
     if process.returncode != 0:
         sys.exit(f"the command failed: {' '.join(command)}")
