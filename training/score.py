@@ -27,7 +27,8 @@ from training.checkpoint import load_tensors
 from training.export import read_record
 from training.recipe import write_json
 from training.tag_masks import TAG_KINDS, tag_kinds
-from wsperception.data.clips import ClipFrame, ClipSettings, augment, no_augmentation
+from wsperception.data.augmentation import augment, no_augmentation
+from wsperception.data.clips import ClipFrame, ClipSettings
 from wsperception.data.frame_store import decode_frame
 from wsperception.data.labelled_frames import LabelledFrame, read_labelled_frames
 from wsperception.data.segments import Segments

@@ -29,7 +29,7 @@ from training.optimisation import WeightAverage, make_optimizer
 from training.pseudo_folder import expect_notes
 from training.recipe import Recipe, read_recipe, record, write_json
 from training.run_log import CollapseAlarm, RunLog
-from wsperception.data.clips import ClipSampler
+from wsperception.data.clip_sampler import ClipSampler
 from wsperception.data.frame_store import FrameStore
 from wsperception.data.labelled_frames import LabelledFrame, read_labelled_frames
 from wsperception.data.panoptic_frames import PanopticFrames

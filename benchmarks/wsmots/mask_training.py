@@ -18,7 +18,8 @@ from training.distributed import join
 from training.loop import MicroBatch, Training, load, resolve_precision, step
 from training.optimisation import WeightAverage, make_optimizer
 from training.recipe import Recipe, record, write_json
-from wsperception.data.clips import ClipFrame, ClipSampler
+from wsperception.data.clip_sampler import ClipSampler
+from wsperception.data.clips import ClipFrame
 from wsperception.data.frame_store import FrameStore
 from wsperception.data.labelled_frames import LabelledFrame, read_labelled_frames
 from wsperception.learn.methods.wsmots import Settings, Wsmots, _Rois

@@ -6,17 +6,16 @@ import numpy as np
 import pytest
 
 from wsperception import rle
-from wsperception.data.clips import (
+from wsperception.data.augmentation import (
     Augmentation,
-    ClipFrame,
-    ClipSampler,
-    ClipSettings,
     aimed,
     augment,
     draw_augmentation,
     moved_segments,
     no_augmentation,
 )
+from wsperception.data.clip_sampler import ClipSampler
+from wsperception.data.clips import ClipFrame, ClipSettings
 from wsperception.data.frame_store import FrameStore, StoredFrame
 from wsperception.data.labelled_frames import IGNORE_ROW, FrameMasks, LabelledFrame
 from wsperception.data.segments import OUTSIDE, Segments

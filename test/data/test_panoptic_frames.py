@@ -7,7 +7,9 @@ import cv2
 import numpy as np
 import pytest
 
-from wsperception.data.clips import Augmentation, ClipSampler, ClipSettings, moved_panoptic, no_augmentation
+from wsperception.data.augmentation import Augmentation, moved_panoptic, no_augmentation
+from wsperception.data.clip_sampler import ClipSampler
+from wsperception.data.clips import ClipSettings
 from wsperception.data.coco_panoptic_writer import PanopticWriter
 from wsperception.data.frame_store import FrameStore, StoredFrame
 from wsperception.data.labelled_frames import LabelledFrame

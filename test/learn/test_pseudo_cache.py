@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from wsperception import rle
-from wsperception.data.clips import ClipSettings, augment, no_augmentation
+from wsperception.data.augmentation import augment, no_augmentation
+from wsperception.data.clips import ClipSettings
 from wsperception.data.frame_store import FrameStore
 from wsperception.data.labelled_frames import FrameMasks, LabelledFrame
 from wsperception.errors import InputError

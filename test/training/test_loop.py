@@ -10,7 +10,8 @@ from training.distributed import Processes, choose_device
 from training.loop import load, prefetched, resolve_precision
 from training.recipe import Recipe, TrainingSettings, differing_keys, read_recipe
 from training.run_log import CollapseAlarm, RunLog, read_log
-from wsperception.data.clips import ClipSampler, ClipSettings
+from wsperception.data.clip_sampler import ClipSampler
+from wsperception.data.clips import ClipSettings
 from wsperception.data.frame_store import FrameStore
 from wsperception.data.labelled_frames import read_labelled_frames
 from wsperception.errors import InputError
