@@ -22,7 +22,7 @@ from wsperception.data.clip_sampler import ClipSampler
 from wsperception.data.clips import ClipFrame
 from wsperception.data.frame_store import FrameStore
 from wsperception.data.labelled_frames import LabelledFrame, read_labelled_frames
-from wsperception.learn.methods.wsmots import Settings, Wsmots, _Rois
+from wsperception.learn.methods.wsmots import SampledRois, Settings, Wsmots
 from wsperception.learn.pseudo_cache import with_pseudo_masks
 from wsperception.nets.perception_net import PerceptionNet
 
@@ -39,7 +39,7 @@ class MasksOnly(Wsmots):
         settings: Settings,
         class_count: int,
         supervision: str,
-        seen: dict[ClipFrame, tuple[list[Tensor], list[_Rois]]],
+        seen: dict[ClipFrame, tuple[list[Tensor], list[SampledRois]]],
     ) -> None:
         super().__init__(settings, class_count, supervision)
         self._seen = seen
@@ -85,7 +85,7 @@ class Windows:
         self.frames: Sequence[LabelledFrame] = frames
         with join("cpu") as processes:
             self.batches: list[MicroBatch] = [load(sampler, recipe, processes, row)[0] for row in range(count)]
-        self.seen: dict[ClipFrame, tuple[list[Tensor], list[_Rois]]] = {}
+        self.seen: dict[ClipFrame, tuple[list[Tensor], list[SampledRois]]] = {}
 
 
 def train_masks(recipe: Recipe, windows: Windows, detector: Path, out: Path, device: str) -> None:

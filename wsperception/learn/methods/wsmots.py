@@ -74,7 +74,7 @@ class Settings:
 
 
 @dataclass(frozen=True)
-class _Rois:
+class SampledRois:
     """The sampled RoIs of one frame, positives first."""
 
     boxes: Tensor  # (R, 4)
@@ -179,7 +179,7 @@ class Wsmots(nn.Module):
     @torch.no_grad()
     def _sample(
         self, raw: Proposals, index: int, truth: "_Truth", size: tuple[int, int], generator: torch.Generator
-    ) -> _Rois:
+    ) -> SampledRois:
         """Proposals and the true boxes themselves, which guarantee positives from the first step on."""
         settings = self.settings
         found = proposal_boxes(raw, index, size, settings.pre_nms, settings.proposals, settings.proposal_nms)
@@ -191,9 +191,11 @@ class Wsmots(nn.Module):
         rows_of_truth = matches[rows].clamp(min=0)
         classes = torch.zeros_like(rows)
         classes[: len(positives)] = truth.classes[rows_of_truth[: len(positives)]] + 1
-        return _Rois(candidates[rows], classes, rows_of_truth, len(positives))
+        return SampledRois(candidates[rows], classes, rows_of_truth, len(positives))
 
-    def _box_losses(self, pyramid: list[Tensor], rois: list[_Rois], truths: list["_Truth"]) -> tuple[Tensor, Tensor]:
+    def _box_losses(
+        self, pyramid: list[Tensor], rois: list[SampledRois], truths: list["_Truth"]
+    ) -> tuple[Tensor, Tensor]:
         boxes, frame_of = _joined([roi.boxes for roi in rois])
         logits, deltas = self.net.box(self.net.pool(pyramid, boxes, frame_of))
         counts = [len(roi.boxes) for roi in rois]
@@ -203,7 +205,9 @@ class Wsmots(nn.Module):
             terms.append(detection.box_losses(logit.float(), delta.float(), roi.boxes, roi.classes, matched))
         return _mean_of_pairs(terms)
 
-    def _mask_rois(self, pyramid: list[Tensor], rois: list[_Rois], truths: list["_Truth"]) -> tuple[MaskRois, Tensor]:
+    def _mask_rois(
+        self, pyramid: list[Tensor], rois: list[SampledRois], truths: list["_Truth"]
+    ) -> tuple[MaskRois, Tensor]:
         """The positive RoIs as the mask branch sees them, and its features (P, F, 14, 14)."""
         boxes, frame_of = _joined([roi.boxes[: roi.positives] for roi in rois])
         extents = mask_boxes(boxes, self.settings.net.mask_context)
