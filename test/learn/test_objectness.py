@@ -30,10 +30,10 @@ def test_objectness_by_hand() -> None:
     found = outline_objectness(superpixels, membership((1,), (2,), (1, 2)), graph)
     # {1}: 22 strong edges of 22, 30 of 400 pixels. A rectangle's variances are 5^2 / 12 and 6^2 / 12, so its share of
     # the ellipse is 30 / (4 pi 30 / 12) = 3 / pi. {2} has no strong edge.
-    assert found[:2].tolist() == pytest.approx([(3 / np.pi) ** 8 * (30 / 400) ** 0.5, 0.0], rel=1e-4)
+    assert found[:2].tolist() == pytest.approx([(3 / np.pi) ** 16 * 30 / 400, 0.0], rel=1e-4)
     # {1, 2}: 22 strong edges of 42, and the image's border along 6 + 20 + 6 pixels; 150 pixels.
     share = ellipse_shares(superpixels, membership((1, 2)))[0]
-    assert found[2] == pytest.approx((22 / 74 * share**2) ** 4 * (150 / 400) ** 0.5, rel=1e-4)
+    assert found[2] == pytest.approx((22 / 74 * share**2) ** 8 * 150 / 400, rel=1e-4)
 
 
 def test_shares_of_ellipses_by_hand() -> None:

@@ -105,5 +105,6 @@ def _refined(maps: Maps, segments: Segments, pixels: np.ndarray) -> np.ndarray:
 
 
 def _grouped(maps: Maps, segments: Segments, pixels: np.ndarray) -> np.ndarray:
-    behind = grouping.background_pixels(maps.embeddings, background(segments, pixels), len(pixels))
+    free = background(segments, grouping.likeliest_segments(segments, pixels))
+    behind = grouping.background_pixels(maps.embeddings, free, len(pixels))
     return grouping.grouped_masks(maps.embeddings, pixels, behind)

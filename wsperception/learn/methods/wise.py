@@ -124,7 +124,7 @@ class Wise(nn.Module):
         count = settings.pixels_per_object or len(pixels)
         masks = [segments.mask(segment) for segment in drawn.tolist()]
         groups = [affinity.draw_pixels(mask, count, generator) for mask in masks]
-        behind = affinity.draw_pixels(affinity.background(segments, pixels), count, generator)
+        behind = affinity.draw_pixels(affinity.background(segments, drawn), count, generator)
         owners = np.repeat(np.arange(len(groups) + 1), [len(group) for group in (*groups, behind)])
         anchors, anchor_owners = pixels, np.arange(len(pixels))
         if settings.background_pairs and len(behind):
