@@ -80,7 +80,8 @@ def _rounds(options: argparse.Namespace, recipe: Recipe) -> Rounds:
     """The rounds of the command line. A weak folder that is wrong leaves no trace below --out."""
     read = [_tagged_frames(root, recipe) for root in options.weak]
     folders = {kind: [str(root) for root in getattr(options, kind)] for kind in ("weak", "full")}
-    claim_folder(options.out, folders | {"recipe": recipe.mapping()}, "rounds.json")
+    start = {} if options.imagenet is None else {"imagenet": options.imagenet}
+    claim_folder(options.out, folders | start | {"recipe": recipe.mapping()}, "rounds.json")
     images = {}
     for root, tagged in zip(options.weak, read, strict=True):
         boxed = [BoxedImage(frame.path, frame.boxes, frame.class_ids) for frame, _, _ in tagged]
@@ -115,7 +116,7 @@ def _train_classifier(rounds: Rounds, processes: Processes) -> None:
     ]
     if not crops:
         raise InputError("tags: expected at least one image with tags, got none")
-    train_classifier(rounds.options.out / "tags", crops, rounds.recipe, processes, rounds.options.workers)
+    train_classifier(rounds.options, crops, rounds.recipe, processes)
 
 
 def _labels(rounds: Rounds, root: Path, number: int) -> Path:
@@ -156,6 +157,8 @@ def _train_round(rounds: Rounds, folders: Sequence[Path], number: int) -> int:
         arguments += ["--set", change]
     if number:
         arguments += ["--init", str(options.out / f"round-{number - 1}/weights.pt")]
+    elif options.imagenet is not None:
+        arguments += ["--imagenet", options.imagenet]
     return train.main(arguments)
 
 
@@ -181,6 +184,10 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--config", type=Path, help="YAML with the sections training, data and method")
     parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="change one setting")
     parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument(
+        "--imagenet", nargs="?", const=train.DOWNLOAD, metavar="FILE",
+        help="start both networks from torchvision's ImageNet weights; without FILE they are downloaded",
+    )  # fmt: skip
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     parser.add_argument("--workers", type=int, default=0, help="processes that make labels; threads that read images")
     options = parser.parse_args(arguments)

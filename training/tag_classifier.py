@@ -1,8 +1,10 @@
 """Trains the classifier of tags whose Grad-CAM shows where stuff is (LAT, section 3.3 and appendix B.2)."""
 
+import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
@@ -14,9 +16,12 @@ from training.loop import Training, train
 from training.optimisation import make_optimizer
 from training.recipe import Recipe
 from training.run_log import RunLog
+from training.train import DOWNLOAD
 from wsperception.data.clips import ClipFrame
 from wsperception.data.sources.image_file import read_image
 from wsperception.learn.tag_cues import TagLearner
+from wsperception.nets.perception_net import PerceptionNet
+from wsperception.nets.weights import load_imagenet
 from wsperception.types import WeakLabels
 
 
@@ -54,9 +59,13 @@ class CropSampler:
 
 
 def train_classifier(
-    out: Path, crops: Sequence[TaggedCrop], recipe: Recipe, processes: Processes, workers: int
+    options: argparse.Namespace, crops: Sequence[TaggedCrop], recipe: Recipe, processes: Processes
 ) -> None:
-    """Trains the classifier of a panoptic recipe, from its checkpoint where `out` has one, until `out`/weights.pt."""
+    """Trains the classifier of a panoptic recipe until there is OUT/tags/weights.pt, from the checkpoint beside it.
+
+    options  `out`, `workers` and `imagenet` of training/panoptic.py
+    """
+    out: Path = options.out / "tags"
     if (out / "weights.pt").exists():
         return
     tags = recipe.method.tags
@@ -65,7 +74,11 @@ def train_classifier(
     )
     recipe = replace(recipe, training=own, data=replace(recipe.data, frames=1))
     torch.manual_seed(own.seed)
-    model = TagLearner(recipe.method.net, len(recipe.labels)).to(processes.device)
+    model = TagLearner(recipe.method.net, len(recipe.labels))
+    if options.imagenet is not None:
+        # All that is asked of the network is its backbone's body, and which one that is.
+        load_imagenet(cast(PerceptionNet, model.net), None if options.imagenet == DOWNLOAD else Path(options.imagenet))
+    model.to(processes.device)
     scaler = torch.amp.GradScaler(processes.device.type, enabled=False)
     training, start, path = Training(model, make_optimizer(model, own), scaler, None), 0, out / checkpoint.NAME
     if path.exists():
@@ -75,7 +88,7 @@ def train_classifier(
     out.mkdir(parents=True, exist_ok=True)
     log = RunLog(out, start)
     try:
-        steps = train(training, CropSampler(crops, own.seed), recipe, processes, start, workers)
+        steps = train(training, CropSampler(crops, own.seed), recipe, processes, start, options.workers)
         for done, numbers in enumerate(tqdm(steps, "tags", own.iterations, initial=start), start + 1):
             log.write(done - 1, numbers)
             if done % own.checkpoint_every == 0 or done == own.iterations:

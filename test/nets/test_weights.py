@@ -5,18 +5,20 @@ from pathlib import Path
 import pytest
 
 torch = pytest.importorskip("torch")
-from torchvision.models import mobilenet_v3_large, resnet18  # noqa: E402
+from torchvision.models import mobilenet_v2, mobilenet_v3_large, resnet18  # noqa: E402
 from torchvision.models.detection import maskrcnn_resnet50_fpn  # noqa: E402
 from torchvision.ops import box_iou  # noqa: E402
 from torchvision.ops.misc import FrozenBatchNorm2d  # noqa: E402
 
+from wsperception.data.sources.image_file import read_image  # noqa: E402
 from wsperception.errors import InputError  # noqa: E402
 from wsperception.nets.detect import detect  # noqa: E402
-from wsperception.nets.perception_net import PerceptionNet  # noqa: E402
+from wsperception.nets.perception_net import IMAGE_DEVIATION, IMAGE_MEAN, PerceptionNet  # noqa: E402
 from wsperception.nets.settings import DetectSettings, NetSettings  # noqa: E402
-from wsperception.nets.weights import coco_perception_net, load_imagenet  # noqa: E402
+from wsperception.nets.weights import coco_perception_net, for_our_inputs, load_imagenet  # noqa: E402
 
 COCO_CAR, COCO_PERSON = 3, 1
+DATA = Path(__file__).resolve().parents[3] / "shared/data"
 
 
 def coco_mask_rcnn() -> torch.nn.Module:
@@ -59,7 +61,10 @@ def test_coco_mask_rcnn_is_reproduced(tmp_path: Path):
     assert torch.allclose(found.embeddings.norm(dim=1), torch.ones(len(found.embeddings)), atol=1e-4)
 
 
-@pytest.mark.parametrize(("backbone", "factory"), [("resnet18", resnet18), ("mobilenet_v3_large", mobilenet_v3_large)])
+@pytest.mark.parametrize(
+    ("backbone", "factory"),
+    [("resnet18", resnet18), ("mobilenet_v2", mobilenet_v2), ("mobilenet_v3_large", mobilenet_v3_large)],
+)
 def test_imagenet_backbone_computes_the_classifiers_features(backbone: str, factory, tmp_path: Path):
     torch.manual_seed(1)
     classifier = factory(weights=None).eval()
@@ -74,6 +79,42 @@ def test_imagenet_backbone_computes_the_classifiers_features(backbone: str, fact
         classifier(images)
         # Deep stacks of unequal summation order differ by rounding only.
         assert torch.allclose(net.backbone.body(images)[3], seen["output"], rtol=1e-3, atol=1e-4)
+
+
+def test_weights_for_other_inputs_are_brought_to_ours():
+    torch.manual_seed(5)
+    normalisation = torch.nn.BatchNorm2d(2)
+    layers = torch.nn.Sequential(torch.nn.Conv2d(3, 2, 3, bias=False), normalisation).eval()
+    normalisation.running_mean = torch.tensor([0.5, -1.0])
+    pixels = 255 * torch.rand(1, 3, 5, 6)
+    mean, deviation = torch.tensor([128.0, 100, 90]), torch.tensor([128.0, 64, 32])
+    with torch.no_grad():
+        expected = layers(normal(pixels, mean, deviation))
+        layers.load_state_dict(for_our_inputs(layers.state_dict(), mean, deviation))
+        found = layers(normal(pixels, torch.tensor(IMAGE_MEAN), torch.tensor(IMAGE_DEVIATION)))
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_a_photograph_stays_what_it_was():
+    weights = DATA / "imagenet_mobilenetv2/mobilenet_v2_from_tflite_quant.pth"
+    photograph = DATA / "davis_car_shadow"
+    if not weights.exists() or not photograph.exists():
+        pytest.skip(f"no MobileNetV2 weights and photograph in {DATA}")
+    names = (weights.parent / "imagenet_labels.txt").read_text().splitlines()[1:]
+    image = torch.from_numpy(read_image(sorted(photograph.rglob("*.jpg"))[0])).permute(2, 0, 1)[None].float()
+    pixels = torch.nn.functional.interpolate(image[..., :, 187:667], (224, 224), mode="bilinear", antialias=True)
+    state, same = torch.load(weights, weights_only=True), torch.full((3,), 128.0)
+    classifier = mobilenet_v2().eval()
+    with torch.no_grad():
+        classifier.load_state_dict(state)
+        before = classifier(normal(pixels, same, same))[0].softmax(dim=0)
+        classifier.load_state_dict(for_our_inputs(state, same, same))
+        after = classifier(normal(pixels, torch.tensor(IMAGE_MEAN), torch.tensor(IMAGE_DEVIATION)))[0].softmax(dim=0)
+    assert names[before.argmax()] == names[after.argmax()] == "minivan"
+
+
+def normal(pixels: torch.Tensor, mean: torch.Tensor, deviation: torch.Tensor) -> torch.Tensor:
+    return (pixels - mean.view(3, 1, 1)) / deviation.view(3, 1, 1)
 
 
 def test_imagenet_needs_a_backbone_that_has_it(tmp_path: Path):

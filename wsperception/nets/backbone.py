@@ -1,10 +1,8 @@
 """Backbone and feature pyramid: (B, 3, h, w) normalised images to levels of equal channels."""
 
-from collections.abc import Callable
-
 from torch import Tensor, nn
 from torch.nn import functional
-from torchvision.models import mobilenet_v3_large, resnet18, resnet50
+from torchvision.models import mobilenet_v2, mobilenet_v3_large, resnet18, resnet50
 from torchvision.models.resnet import ResNet
 from torchvision.ops import FeaturePyramidNetwork
 from torchvision.ops.misc import FrozenBatchNorm2d
@@ -40,18 +38,20 @@ class ResNetBody(nn.Module):
 
 
 class MobileNetBody(nn.Module):
-    """Features at strides 4, 8, 16, 32 of torchvision's MobileNetV3-Large; parameter names are torchvision's."""
+    """Features at strides 4, 8, 16, 32 of a torchvision MobileNet; parameter names are torchvision's.
 
-    cuts = (4, 7, 13, 17)  # exclusive end of each stride's run of layers
+    features  its layers
+    cuts      exclusive end of each stride's run of layers
+    channels  of the four levels
+    """
 
-    def __init__(self, norm: Callable[..., nn.Module]) -> None:
+    def __init__(self, features: nn.Module, cuts: tuple[int, ...], channels: tuple[int, ...]) -> None:
         super().__init__()
-        self.features = mobilenet_v3_large(weights=None, norm_layer=norm).features
-        self.channels = (24, 40, 112, 960)
+        self.features, self.cuts, self.channels = features, cuts, channels
 
     def forward(self, images: Tensor) -> list[Tensor]:
         levels, hidden = [], images
-        for index, layer in enumerate(self.features, start=1):
+        for index, layer in enumerate(self.features.children(), start=1):
             hidden = layer(hidden)
             if index in self.cuts:
                 levels.append(hidden)
@@ -86,8 +86,12 @@ def _body(settings: NetSettings) -> nn.Module:
     if settings.backbone == "tiny":
         return TinyBackbone()
     norm = FrozenBatchNorm2d if settings.norm == "frozen" else _group_norm
+    if settings.backbone == "mobilenet_v2":
+        features = mobilenet_v2(weights=None, norm_layer=norm).features
+        return MobileNetBody(features, (4, 7, 14, 19), (24, 32, 96, 1280))
     if settings.backbone == "mobilenet_v3_large":
-        return MobileNetBody(norm)
+        features = mobilenet_v3_large(weights=None, norm_layer=norm).features
+        return MobileNetBody(features, (4, 7, 13, 17), (24, 40, 112, 960))
     network = {"resnet18": resnet18, "resnet50": resnet50}[settings.backbone]
     return ResNetBody(network(weights=None, norm_layer=norm))
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from wsperception.errors import InputError
 from wsperception.settings import check, setting
 
-BACKBONES = ("tiny", "mobilenet_v3_large", "resnet18", "resnet50")
+BACKBONES = ("tiny", "mobilenet_v2", "mobilenet_v3_large", "resnet18", "resnet50")
 
 
 @dataclass(frozen=True)

@@ -6,16 +6,17 @@ from pathlib import Path
 import torch
 from torch import Tensor
 from torch.hub import load_state_dict_from_url
-from torchvision.models import MobileNet_V3_Large_Weights, ResNet18_Weights, ResNet50_Weights
+from torchvision.models import MobileNet_V2_Weights, MobileNet_V3_Large_Weights, ResNet18_Weights, ResNet50_Weights
 from torchvision.models.detection import MaskRCNN_ResNet50_FPN_Weights
 
 from wsperception.errors import InputError
-from wsperception.nets.perception_net import PerceptionNet
+from wsperception.nets.perception_net import IMAGE_DEVIATION, IMAGE_MEAN, PerceptionNet
 from wsperception.nets.settings import DetectSettings, NetSettings
 
 IMAGENET = {
     "resnet18": ResNet18_Weights.IMAGENET1K_V1,
     "resnet50": ResNet50_Weights.IMAGENET1K_V1,
+    "mobilenet_v2": MobileNet_V2_Weights.IMAGENET1K_V1,
     "mobilenet_v3_large": MobileNet_V3_Large_Weights.IMAGENET1K_V1,
 }
 COCO_CLASS_COUNT = 91  # with background
@@ -53,6 +54,27 @@ def load_imagenet(net: PerceptionNet, path: Path | None) -> None:
     state = _state(path, IMAGENET[settings.backbone].url)
     body = {key: value for key, value in state.items() if not key.startswith(("fc.", "classifier."))}
     _load(net.backbone.body, body, path)
+
+
+def for_our_inputs(state: dict[str, Tensor], mean: Tensor, deviation: Tensor) -> dict[str, Tensor]:
+    """A classifier's state dict for images (p - IMAGE_MEAN) / IMAGE_DEVIATION, from one for (p - mean) / deviation.
+
+    state      of torchvision's names: the first convolution (F, 3, k, k), without a bias, comes first, and the
+               normalisation behind it next
+    mean       (3,) RGB of 0..255, as `deviation`
+
+    With p = IMAGE_DEVIATION x + IMAGE_MEAN the old input is a x + b per colour: a is folded into the convolution, and
+    what b adds to each of its outputs into the normalisation's mean. Equal but for the image's edge: zeros around it
+    now mean IMAGE_MEAN, where they meant `mean`.
+    """
+    first = next(iter(state))
+    normalisation = next(key for key in state if key.endswith("running_mean"))
+    weight = state[first]
+    scale = torch.tensor(IMAGE_DEVIATION) / deviation
+    shift = (torch.tensor(IMAGE_MEAN) - mean) / deviation
+    added = (weight.sum(dim=(2, 3)) * shift).sum(dim=1)
+    changed = {first: weight * scale.view(1, 3, 1, 1), normalisation: state[normalisation] - added}
+    return {**state, **changed}
 
 
 def coco_perception_net(path: Path | None, names: tuple[str, ...] = ("car", "pedestrian")) -> PerceptionNet:

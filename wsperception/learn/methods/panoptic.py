@@ -89,6 +89,10 @@ class PanopticNet(nn.Module):
         self.instance = InstanceCrf(settings.instance)
 
     @property
+    def settings(self) -> SemanticSettings:
+        return self.semantic.settings
+
+    @property
     def backbone(self) -> Backbone:
         return self.semantic.backbone
 
