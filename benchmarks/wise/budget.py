@@ -13,38 +13,46 @@ from pathlib import Path
 
 from benchmarks.wise.report import line
 from benchmarks.wise.runs import ROOT, Bench, run_once
-from benchmarks.wise.windows import SIDE
 from benchmarks.wsmots.report import spread
 from wsperception.data.kitti import list_sequences
 from wsperception.data.label_file import read_label_file
 from wsperception.data.labelled_frames import read_labelled_frames
 from wsperception.errors import InputError
+from wsperception.learn.methods.wise import TAGS
+from wsperception.learn.wise_masks import PRM, WISE
 from wsperception.types import LabelSpace
 
 LABELS = LabelSpace(("car", "pedestrian"), (True, True))
 SECONDS = {"tags": 20.0, "points": 22.1, "masks": 239.7}
 """Of labelling an image: Bearman et al. as WISE cites them."""
+DETECTIONS = "detections"
+"""What training/score.py calls the masks of wsmots."""
 SECONDS_PER_BOX = 10.2
 """Of drawing one box: the same source (WISE section 4.6)."""
-WSMOTS = ROOT / "benchmarks/wsmots/cpu.yaml"
-WINDOW = f"data.input_size=[{SIDE}, {SIDE}]"
+BOXES = ROOT / "benchmarks/wise/boxes.yaml"
+"""How wsmots learns, from boxes and from masks."""
 
 
 @dataclass(frozen=True)
 class Kind:
-    """One kind of label and what learns from it; method None: not measured here."""
+    """One kind of label and what learns from it.
+
+    scored   which of the run's masks count, as training/score.py names them
+    changes  of the recipe
+    """
 
     title: str
-    method: str | None
+    method: str
+    scored: str
     changes: tuple[str, ...] = ()
 
 
 KINDS: Mapping[str, Kind] = {
-    "tags": Kind("tags", None),
-    "points": Kind("points", "wise"),
-    "boxes": Kind("boxes", "wsmots", (WINDOW, "training.supervision=weak", "method.track_weight=0")),
-    "boxes and ids": Kind("boxes and ids", "wsmots", (WINDOW, "training.supervision=weak")),
-    "masks": Kind("masks", "wsmots", (WINDOW, "training.supervision=full")),
+    "tags": Kind("tags (PRM + E-Net)", "wise", PRM, (f"method.places={TAGS}",)),
+    "points": Kind("points (WISE)", "wise", WISE),
+    "boxes": Kind("boxes (WSMOTS without L_T)", "wsmots", DETECTIONS, ("method.track_weight=0",)),
+    "boxes and ids": Kind("boxes and ids (WSMOTS)", "wsmots", DETECTIONS),
+    "masks": Kind("masks (WSMOTS, full)", "wsmots", DETECTIONS, ("training.supervision=full",)),
 }
 
 
@@ -108,7 +116,7 @@ def table(
         cells = []
         for budget in minutes:
             images = affordable(budget, costs[name])
-            values = [_score(bench, kind, name, images, seed, config, changes) for seed in seeds] if kind.method else []
+            values = [_score(bench, kind, name, images, seed, config, changes) for seed in seeds]
             more = " (all there are)" if images > there else ""
             cells.append(f"{spread(values)} with {min(images, there)} images{more}")
         lines.append(line([kind.title, f"{costs[name]:.1f}", *cells]))
@@ -118,16 +126,11 @@ def table(
 def _score(
     bench: Bench, kind: Kind, name: str, images: int, seed: int, config: Path, changes: tuple[str, ...]
 ) -> float:
-    assert kind.method is not None
     names = drawn_sequences(bench.train, images, seed)
     # Named by what is learnt from, so that budgets that buy the same images share a run.
     result = bench.out / "results" / f"{name.replace(' ', '-')}-{len(names)}-sequences-{seed}.json"
-    own = changes if kind.method == "wise" else ()
+    recipe, own = (config, changes) if kind.method == "wise" else (BOXES, ())
     split = f"data.split='{','.join(names)}'"
-    scored = "wise" if kind.method == "wise" else "detections"
-    run_once(
-        bench, result, kind.method, config if kind.method == "wise" else WSMOTS, seed, (*kind.changes, *own, split),
-        (scored,),
-    )  # fmt: skip
-    value = json.loads(result.read_text())["kinds"][scored]["VOC AP50"]
+    run_once(bench, result, kind.method, recipe, seed, (*kind.changes, *own, split), (kind.scored,))
+    value = json.loads(result.read_text())["kinds"][kind.scored]["VOC AP50"]
     return math.nan if value is None else float(value)

@@ -1,10 +1,13 @@
 """Section 3.3 of WISE on a strip of pixels that can be worked out by hand."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from wsperception.data.segments import OUTSIDE, Segments
 from wsperception.learn.grouping import (
+    agreements,
     background_pixels,
     best_overlapping,
     blob_masks,
@@ -76,6 +79,23 @@ def test_masks_are_replaced_by_the_segments_nearest_to_them():
     found = refined_masks(segments(), masks)
     assert found[:, 0].astype(int).tolist() == [[1, 1, 1, 0, 0, 0], [0, 0, 0, 1, 1, 0], [0, 0, 0, 0, 0, 0]]
     assert refined_masks(segments(), masks[:0]).shape == (0, 1, 6)
+
+
+def test_a_likelier_segment_may_overlap_less():
+    # Column 1: 1/2 with {0}, 1/3 with {0, 1}. An eighth root of 1/100 is 0.56, so 0.28 against 0.33; of 1/10 0.75,
+    # so 0.37.
+    for objectness, expected in ((0.01, 1), (0.1, 0)):
+        odds = np.array([objectness, 1.0, 1.0], np.float32)
+        assert best_overlapping(replace(segments(), objectness=odds), np.array([mask(1)])).tolist() == [expected]
+    # What no segment overlaps stays as it is.
+    assert best_overlapping(segments(), np.array([mask(5)])).tolist() == [-1]
+
+
+def test_agreements_by_hand():
+    found = agreements(np.array([mask(0, 1, 2), mask(3), mask()]), np.array([mask(1, 2, 3, 4), mask(3), mask()]))
+    assert found.tolist() == pytest.approx([2 / 5, 1.0, 0.0])
+    assert found.dtype == np.float32
+    assert agreements(np.zeros((0, 1, 6), bool), np.zeros((0, 1, 6), bool)).shape == (0,)
 
 
 def test_the_likeliest_segment_that_holds_a_point():

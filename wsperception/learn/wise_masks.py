@@ -1,6 +1,6 @@
 """The masks of one image as WISE finds them, and as the baselines of its Table 1 do."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -73,17 +73,25 @@ def find_masks(
     if kind == PRM:
         size = (maps.embeddings.shape[0], maps.embeddings.shape[1])
         peaks = response_peaks(torch.from_numpy(maps.responses), size)
-        return FoundMasks(_refined(maps, segments, peaks.pixels), peaks.class_ids, peaks.scores)
+        return _scored(masks_of_points(maps, segments, peaks.pixels, peaks.class_ids), peaks)
     blobs = find_blobs(maps.probabilities)
     peaks = find_peaks(maps.probabilities, blobs)
+    if kind == WISE:
+        return _scored(masks_of_points(maps, segments, peaks.pixels, peaks.class_ids), peaks)
     return FoundMasks(
         _masks(kind, maps, segments, peaks, grouping.blob_masks(blobs), true_masks), peaks.class_ids, peaks.scores
     )
 
 
 def masks_of_points(maps: Maps, segments: Segments, pixels: np.ndarray, class_ids: np.ndarray) -> FoundMasks:
-    """E-Net's masks, refined by proposals, of objects of known pixels (N, 2) and classes (N,); their score is 1."""
-    return FoundMasks(_refined(maps, segments, pixels), class_ids, np.ones(len(pixels), np.float32))
+    """E-Net's masks, replaced by proposals, of objects of known pixels (N, 2) and classes (N,).
+
+    The paper says nothing of how sure a mask is. Here the score is the agreement (Jaccard index) of the mask with the
+    proposal that replaces it.
+    """
+    grouped = _grouped(maps, segments, pixels)
+    refined = grouping.refined_masks(segments, grouped)
+    return FoundMasks(refined, class_ids, grouping.agreements(grouped, refined))
 
 
 def _masks(
@@ -97,11 +105,12 @@ def _masks(
         return grouping.segment_masks(segments, grouping.oracle_segments(segments, peaks.pixels, true_masks))
     if kind == TRUE_MASK:
         return grouping.masks_at(peaks.pixels, true_masks, blobs)
-    return _refined(maps, segments, peaks.pixels) if kind == WISE else _grouped(maps, segments, peaks.pixels)
+    return _grouped(maps, segments, peaks.pixels)
 
 
-def _refined(maps: Maps, segments: Segments, pixels: np.ndarray) -> np.ndarray:
-    return grouping.refined_masks(segments, _grouped(maps, segments, pixels))
+def _scored(found: FoundMasks, peaks: Peaks) -> FoundMasks:
+    """The masks of peaks, as sure as both the place and the mask."""
+    return replace(found, scores=found.scores * peaks.scores)
 
 
 def _grouped(maps: Maps, segments: Segments, pixels: np.ndarray) -> np.ndarray:
