@@ -14,6 +14,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
+
 from benchmarks.panoptic.report import SHOWN, table, write_picture
 from training.results_folder import claim_folder
 from wsperception.data.coco_panoptic import open_sequences
@@ -21,6 +23,7 @@ from wsperception.data.drive.settings import DriveSettings
 from wsperception.data.drive.write import write_drive
 from wsperception.errors import InputError
 from wsperception.learn.panoptic_tags import write_tags
+from wsperception.nets.weights import for_our_inputs
 
 ROOT = Path(__file__).resolve().parents[2]
 TRAIN_SEEDS, VAL_SEED = (8100, 8200), 8300
@@ -28,8 +31,12 @@ TRAIN_SEEDS, VAL_SEED = (8100, 8200), 8300
 ROWS = {"full": ((0, 1), ()), "weak": ((), (0, 1)), "semi": ((0,), (1,))}
 """Row -> which of the two drives it knows full labels of, and of which only boxes and tags."""
 ROUNDS = 2
-SHARED = ("config", "set", "detector", "train", "val", "frames", "size", "crop", "share")
+SHARED = ("config", "set", "pretrained", "detector", "train", "val", "frames", "size", "crop", "share")
 """Options that decide the results."""
+PRETRAINED = ROOT.parent / "shared/data/imagenet_mobilenetv2/mobilenet_v2_from_tflite_quant.pth"
+"""MobileNetV2's weights for images (p - 128) / 128, where they are at hand."""
+CONFIGS = {True: ROOT / "config/panoptic-mobile.yaml", False: ROOT / "config/panoptic-tiny.yaml"}
+"""The recipe with weights of ImageNet, and the one from scratch."""
 ROUNDS_SCORED = {"full": (0, 1), "weak": (0, 1), "semi": (1,)}
 
 
@@ -44,6 +51,7 @@ class Bench:
     seed: int
     changes: tuple[str, ...]
     detector: str
+    imagenet: Path | None
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -56,8 +64,9 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     drives = tuple(_drive(options, f"train-{seed}", seed, options.train) for seed in TRAIN_SEEDS)
     val = _drive(options, "val", VAL_SEED, options.val)
+    imagenet = _imagenet(options)
     for seed in options.seeds:
-        bench = Bench(options.out, drives, val, options.config, seed, tuple(options.set), options.detector)
+        bench = Bench(options.out, drives, val, options.config, seed, tuple(options.set), options.detector, imagenet)
         for row in options.rows:
             _train_row(bench, row)
             for number in ROUNDS_SCORED[row]:
@@ -81,6 +90,17 @@ def _drive(options: argparse.Namespace, name: str, seed: int, sequences: int) ->
     return folder
 
 
+def _imagenet(options: argparse.Namespace) -> Path | None:
+    """The weights of --pretrained for our inputs; None from scratch, which is said."""
+    if options.pretrained is None:
+        print("no weights of ImageNet: both networks start from scratch, as the paper's do not")
+        return None
+    path: Path = options.out / "imagenet.pth"
+    same = torch.full((3,), 128.0)
+    torch.save(for_our_inputs(torch.load(options.pretrained, weights_only=True), same, same), path)
+    return path
+
+
 def _train_row(bench: Bench, row: str) -> None:
     full, weak = ([bench.drives[place] for place in places] for places in ROWS[row])
     known = _run_of(bench, "weak") / "tags"
@@ -89,6 +109,7 @@ def _train_row(bench: Bench, row: str) -> None:
     _run(
         "training/panoptic.py", *(["--full", *full] if full else []), *(["--weak", *weak] if weak else []),
         "--out", _run_of(bench, row), "--config", bench.config, "--rounds", ROUNDS, "--device", "cpu",
+        *([] if bench.imagenet is None else ["--imagenet", bench.imagenet]),
         *_set((f"training.seed={bench.seed}", *bench.changes)),
     )  # fmt: skip
 
@@ -121,18 +142,23 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--rows", nargs="+", choices=list(ROWS), default=list(ROWS), metavar="ROW", help="%(choices)s")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
-    parser.add_argument("--config", type=Path, default=ROOT / "config/panoptic-tiny.yaml")
+    parser.add_argument("--config", type=Path, help="default: config/panoptic-mobile.yaml, or -tiny from scratch")
+    parser.add_argument(
+        "--pretrained", type=Path, default=PRETRAINED if PRETRAINED.exists() else None, metavar="FILE",
+        help="MobileNetV2's ImageNet weights for images (p - 128) / 128, with torchvision's names (%(default)s)",
+    )  # fmt: skip
     parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="change the recipe")
     parser.add_argument("--detector", default="tiny", metavar="BUNDLE", help="whose boxes are the things (tiny)")
-    parser.add_argument("--train", type=int, default=12, help="sequences of each of the two training drives")
-    parser.add_argument("--val", type=int, default=8, help="sequences that are scored")
-    parser.add_argument("--frames", type=int, default=3, help="of a sequence")
+    parser.add_argument("--train", type=int, default=72, help="sequences of each of the two training drives")
+    parser.add_argument("--val", type=int, default=24, help="sequences that are scored")
+    parser.add_argument("--frames", type=int, default=1, help="of a sequence")
     parser.add_argument("--size", type=int, nargs=2, default=(192, 640), metavar=("H", "W"))
     parser.add_argument("--crop", type=int, nargs=2, default=(64, 128), metavar=("H", "W"), help="that is tagged: 15")
     parser.add_argument("--share", type=float, default=0.02, help="part of a crop that a tag's class covers at least")
     parser.add_argument("--jobs", type=int, default=1)
     options = parser.parse_args(arguments)
     options.out = options.out.resolve()
+    options.config = options.config or CONFIGS[options.pretrained is not None]
     return options
 
 

@@ -11,12 +11,13 @@ from wsperception.learn.panoptic_cleaning import BACKGROUND, IGNORE, SHARED  # n
 from wsperception.learn.panoptic_labels import (  # noqa: E402
     BoxLabels,
     CleaningSettings,
+    CueSettings,
     PseudoPanoptic,
     agreed_labels,
     cue_labels,
-    cue_masks,
     first_labels,
     next_labels,
+    relative_heat,
 )
 from wsperception.learn.pseudo import PseudoSettings  # noqa: E402
 
@@ -86,24 +87,31 @@ def test_a_rejected_mask_leaves_its_box_unknown() -> None:
     assert (found.labels == IGNORE).sum() == 25 * 25
 
 
-def test_cues_by_hand() -> None:
-    # Two crops of 1 x 3 that overlap in column 2. Road: 4 at most in the first, so 2 and more; sky is tagged in the
-    # second only, where its maximum is 1; a car's heat is never above 0.
+def test_relative_heat_by_hand() -> None:
+    # Two crops of 1 x 3 that overlap in column 2. Road: 4 at most in the first; sky is tagged in the second only, where
+    # its maximum is 1; a car's heat is never above 0; a person is in both: 3 of 4 and 1 of 2 meet in column 2.
     heat = [np.zeros((4, 1, 3)), np.zeros((4, 1, 3))]
-    heat[0][ROAD], heat[0][SKY], heat[0][CAR] = [[4.0, 1.9, 2.0]], [[9.0, 9.0, 9.0]], [[-1.0, 0.0, -2.0]]
-    heat[1][SKY], heat[1][ROAD] = [[0.4, 0.5, 1.0]], [[7.0, 7.0, 7.0]]
-    tags = np.array([[True, False, True, False], [False, True, False, False]])
-    masks = cue_masks(heat, np.array([[0, 0, 3, 1], [2, 0, 5, 1]]), tags, (1, 5), 0.5)
-    assert masks[ROAD].tolist() == [[True, False, True, False, False]]
-    assert masks[SKY].tolist() == [[False, False, False, True, True]]
-    assert not masks[[CAR, PERSON]].any()
+    heat[0][ROAD], heat[0][SKY], heat[0][CAR] = [[4.0, 1.0, 2.0]], [[9.0, 9.0, 9.0]], [[-1.0, 0.0, -2.0]]
+    heat[1][SKY], heat[1][ROAD] = [[0.25, 0.5, 1.0]], [[7.0, 7.0, 7.0]]
+    heat[0][PERSON], heat[1][PERSON] = [[4.0, 0.0, 3.0]], [[1.0, 2.0, -1.0]]
+    tags = np.zeros((2, 4), bool)
+    tags[0, [ROAD, CAR, PERSON]], tags[1, [SKY, PERSON]] = True, True
+    relative = relative_heat(heat, np.array([[0, 0, 3, 1], [2, 0, 5, 1]]), tags, (1, 5))
+    assert relative[ROAD].tolist() == [[1.0, 0.25, 0.5, 0.0, 0.0]]
+    assert relative[SKY].tolist() == [[0.0, 0.0, 0.25, 0.5, 1.0]]
+    assert relative[PERSON].tolist() == [[1.0, 0.0, 0.75, 1.0, 0.0]]
+    assert not relative[CAR].any()
 
 
-def test_the_smaller_area_wins() -> None:
-    masks = np.zeros((4, 1, 5), bool)
-    masks[ROAD, 0, :4], masks[SKY, 0, 1:3], masks[PERSON, 0, 2:5] = True, True, True
-    assert cue_labels(masks).tolist() == [[ROAD, SKY, SKY, PERSON, PERSON]]  # areas 4, 2, 3
-    assert cue_labels(masks[:, :, :1] & False).tolist() == [[X]]
+def test_of_classes_that_claim_a_pixel_one_wins() -> None:
+    relative = np.zeros((4, 1, 6), np.float32)
+    relative[ROAD, 0] = [0.5, 0.9, 0.9, 0.6, 0.4, 0.0]
+    relative[SKY, 0, 1:3] = [0.6, 1.0]
+    relative[PERSON, 0, 2:5] = [0.8, 0.5, 0.5]
+    # At one half the areas are 4, 2, 3: sky before person before road.
+    assert cue_labels(relative, CueSettings()).tolist() == [[ROAD, SKY, SKY, PERSON, PERSON, X]]
+    assert cue_labels(relative, CueSettings(overlap="hotter")).tolist() == [[ROAD, ROAD, SKY, ROAD, PERSON, X]]
+    assert cue_labels(relative, CueSettings(heat=0.0)).tolist() == [[ROAD, SKY, SKY, PERSON, PERSON, X]]
 
 
 def test_first_labels() -> None:

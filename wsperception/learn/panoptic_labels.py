@@ -32,6 +32,11 @@ class CueSettings:
     """How tags become labels."""
 
     heat: float = setting(0.5, "share of the maximum of a class's heat that makes it a label", low=0.0, high=1.0)
+    overlap: str = setting(
+        "smaller",
+        "of classes that claim one pixel the one of the smaller area (section 3.3), or with the larger share of heat",
+        choices=("smaller", "hotter"),
+    )
 
     def __post_init__(self) -> None:
         check(self)
@@ -113,30 +118,35 @@ def agreed_labels(
     return PseudoPanoptic(labels, instances)
 
 
-def cue_masks(
-    heat: Sequence[np.ndarray], crops: np.ndarray, tags: np.ndarray, size: tuple[int, int], share: float
-) -> np.ndarray:
-    """(C, H, W) bool: where the heat of a class is at least `share` of its maximum in a crop that shows it.
+def relative_heat(heat: Sequence[np.ndarray], crops: np.ndarray, tags: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """(C, H, W) float32: a class's heat over its maximum in a crop that shows it; 0 elsewhere and where it is below 0.
 
     heat   K maps (C, h, w) float over the crops, of their sizes
     tags   (K, C) bool
 
-    A map without heat above 0 gives nothing (section 3.3; Grad-CAM, at half the maximum for Cityscapes, section 4.1).
+    Where crops overlap the larger value counts.
     """
-    masks = np.zeros((tags.shape[1], *size), bool)
+    relative = np.zeros((tags.shape[1], *size), np.float32)
     for maps, (x0, y0, x1, y1), present in zip(heat, crops.tolist(), tags, strict=True):
         highest = maps.max(axis=(1, 2))
         for class_id in np.flatnonzero(present & (highest > 0.0)).tolist():
-            masks[class_id, y0:y1, x0:x1] |= maps[class_id] >= share * highest[class_id]
-    return masks
+            part = relative[class_id, y0:y1, x0:x1]
+            np.maximum(part, maps[class_id] / highest[class_id], out=part)
+    return relative
 
 
-def cue_labels(masks: np.ndarray) -> np.ndarray:
-    """Label map of masks (C, H, W) bool: of classes that claim one pixel that with the smaller area wins; else IGNORE.
+def cue_labels(relative: np.ndarray, settings: CueSettings) -> np.ndarray:
+    """Label map of the `relative_heat` (C, H, W) of classes; IGNORE where that of none reaches `settings.heat`.
 
-    Areas are those of whole masks. Section 3.3: so that small and thin objects are not missed.
+    Section 3.3; Grad-CAM, at half the maximum for Cityscapes, section 4.1. Of classes that claim one pixel that with
+    the smaller area in the image wins, so that small and thin objects are not missed; or the one with the larger share.
     """
+    masks = (relative > 0.0) & (relative >= settings.heat)
     labels = np.full(masks.shape[1:], IGNORE, np.uint8)
+    if settings.overlap == "hotter":
+        claimed = masks.any(axis=0)
+        labels[claimed] = relative.argmax(axis=0)[claimed]
+        return labels
     areas = masks.sum(axis=(1, 2))
     for class_id in np.argsort(-areas, kind="stable").tolist():
         labels[masks[class_id]] = class_id

@@ -109,7 +109,11 @@ def enlarged(maps: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 class TagNet(nn.Module):
-    """Which classes an image shows (appendix B.2): the features' mean over the image, then one linear layer."""
+    """Which classes an image shows (appendix B.2): the features' mean over the image, then one linear layer.
+
+    Each cell's features are normalised, on which the paper is silent: plain surfaces as sky and road then weigh as much
+    in the mean as textured ones, and have heat of their own where else it would gather at their outlines.
+    """
 
     def __init__(self, settings: SemanticSettings, class_count: int) -> None:
         super().__init__()
@@ -124,7 +128,8 @@ class TagNet(nn.Module):
 
     def activations(self, images: Tensor) -> Tensor:
         """(B, F, h/8, w/8), at least 0, of (B, h, w, 3) RGB images in 0..255: what Grad-CAM looks at."""
-        return functional.relu(self.last(self.features(images)))
+        cells = self.last(self.features(images)).permute(0, 2, 3, 1)
+        return functional.relu(functional.layer_norm(cells, cells.shape[3:])).permute(0, 3, 1, 2)
 
     def scores(self, activations: Tensor) -> Tensor:
         """Logits (B, C)."""
