@@ -15,6 +15,7 @@ pytest.importorskip("torch")
 pytest.importorskip("skimage")
 
 import torch
+import torchvision
 
 from training import checkpoint, panoptic, panoptic_score, train
 from training.checkpoint import load_tensors
@@ -95,6 +96,25 @@ def test_two_rounds_of_half_weak_half_full_images(drive: Path, tmp_path: Path) -
     before, after = (load_tensors(out / f"round-{number}/weights.pt")[name] for number in range(2))
     assert not torch.equal(before, after)
     _score(out / "round-1", other, tmp_path / "scores")
+
+
+def test_both_networks_start_from_imagenet(drive: Path, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    classifier = torchvision.models.mobilenet_v2(num_classes=7)
+    torch.save(classifier.state_dict(), tmp_path / "imagenet.pth")
+    still = (
+        "training.learning_rate=0", "training.iterations=1", "method.tags={iterations: 1, batch: 1, learning_rate: 0}",
+        "method.net={backbone: mobilenet_v2, norm: frozen, channels: 8, bins: [1]}",
+    )  # fmt: skip
+    changes = [part for change in still for part in ("--set", change)]
+    start = ("--imagenet", tmp_path / "imagenet.pth", "--rounds", "1")
+    arguments = options(*changes, "--weak", drive, "--out", tmp_path / "out", *start)
+    assert panoptic.main(arguments) == 0
+    expected = classifier.features[3].conv[1][0].weight
+    name = "features.backbone.body.features.3.conv.1.0.weight"
+    assert torch.equal(load_tensors(tmp_path / "out/tags/weights.pt")[name], expected)
+    assert torch.equal(load_tensors(tmp_path / "out/round-0/weights.pt")[f"semantic.{name}"], expected)
+    assert panoptic.main(arguments[: arguments.index("--imagenet")]) == 2  # what is there started from other weights
 
 
 def _score(run: Path, data: Path, out: Path) -> None:
