@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
 import numpy as np
 
 from benchmarks.tracking.noise import NoiseLevel, detections
@@ -43,13 +44,18 @@ class Detected:
     def label_map(self, frame: int) -> np.ndarray:
         """(H, W) uint16: row + 1 of the frame's instances, 0 where there is none."""
         height, width = self.instances[frame].image_size
-        steps = np.zeros(height * width + 1, np.int16)  # column by column: where a row begins and ends
-        for row, counts in enumerate(self.runs[frame][1:], start=1):
-            bounds = np.cumsum(rle.run_lengths(counts))
-            steps[bounds[0::2][: len(bounds) // 2]] += row
-            steps[bounds[1::2]] -= row
-        columns = np.cumsum(steps[:-1], dtype=np.int16).astype(np.uint16).reshape(width, height)
-        return np.ascontiguousarray(columns.T)  # row by row, as the pipeline gives it
+        bounds = [np.cumsum(rle.run_lengths(counts)) for counts in self.runs[frame][1:]]
+        starts = np.concatenate([np.zeros(1, np.int64), *(entry[0::2][: len(entry) // 2] for entry in bounds)])
+        ends = np.concatenate([np.zeros(1, np.int64), *(entry[1::2] for entry in bounds)])
+        numbers = np.repeat(np.arange(len(bounds) + 1), [1, *(len(entry) // 2 for entry in bounds)])
+        order = np.lexsort(
+            (ends, starts)
+        )  # column by column: objects are disjoint, so one ends where the next may begin
+        starts, ends, numbers = starts[order], ends[order], numbers[order]
+        lengths = np.stack([ends - starts, np.append(starts[1:], height * width) - ends], axis=1)
+        values = np.stack([numbers, np.zeros_like(numbers)], axis=1).astype(np.uint16)
+        columns = np.repeat(values.ravel(), lengths.ravel()).reshape(width, height)
+        return np.asarray(cv2.transpose(columns))  # row by row, as the pipeline gives it
 
     def every(self, frames: np.ndarray, rate_hz: float) -> "Detected":
         """Only the frames at these positions, as if the camera had given no others."""

@@ -38,6 +38,11 @@ def at(x: float, y: float = 30.0, side: float = 20.0) -> list[float]:
 NOTHING = detections([])
 
 
+def moving(rate: int, seconds: float, speed: float, start: float = 20.0, **values: object) -> list[Instances]:
+    """One object at `speed` pixels per second."""
+    return [detections([at(start + speed * k / rate)], **values) for k in range(round(seconds * rate) + 1)]
+
+
 def full(**values: object) -> TrackerSettings:
     """The full association, tracks confirmed at once unless said otherwise."""
     outer = {name: values.pop(name) for name in ("min_score", "max_id") if name in values}

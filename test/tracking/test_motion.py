@@ -43,10 +43,30 @@ def test_unseen_tracks_slow_down():
 
 
 def test_growth_fades_also_while_a_track_is_seen():
-    state = kalman.Motion(np.array([[0.0, 0, 10, 20]]), np.array([[40.0, 0, 8, 6]]), np.ones((3, 1, 4)))
+    state = kalman.Motion(np.array([[0.0, 0, 10, 20]]), np.array([[40.0, 0, 8, -6]]), np.ones((3, 1, 4)))
     state = kalman.predicted(state, 0.5, 1.0, np.ones(1), 0.5)
-    assert state.velocity[0] == pytest.approx([40.0, 0.0, 4.0, 3.0])
-    assert state.position[0] == pytest.approx([20.0, 0.0, 10 + 0.5 * 6, 20 + 0.5 * 4.5])
+    assert state.velocity[0] == pytest.approx([40.0, 0.0, 4.0, -3.0])
+    assert state.position[0] == pytest.approx([20.0, 0.0, 10 + 0.5 * 6, 20 - 0.5 * 4.5])
+
+
+def test_what_comes_nearer_moves_as_a_pinhole_camera_sees_it():
+    # 2 m wide, 1.5 m high, 3 m to the right and 20 m ahead, coming at 10 m/s; focal length 700 px. 0.2 s later it is
+    # 18 m ahead. In the image: 700 / distance pixels per metre, velocities 700 x 10 / distance^2.
+    metres = np.array([[3.0, 1.0, 2.0, 1.5]])
+    state = kalman.Motion(metres * 700 / 20, metres * 700 * 10 / 20**2, np.ones((3, 1, 4)))
+    state = kalman.predicted(state, 0.2, 1.0, np.ones(1), 1.0)
+    assert state.position == pytest.approx(metres * 700 / 18)
+    assert state.velocity == pytest.approx(metres * 700 * 10 / 18**2)
+
+
+def test_what_grows_in_one_side_only_or_shrinks_does_not_come_nearer():
+    # A car that comes out from behind a wall; one that drives away.
+    for growth in ([8.0, -1.0], [-8.0, -6.0]):
+        state = kalman.Motion(np.array([[0.0, 0, 10, 20]]), np.array([[40.0, 0, *growth]]), np.ones((3, 1, 4)))
+        assert kalman.predicted(state, 0.5, 1.0, np.ones(1), 1.0).position[0, 0] == pytest.approx(20.0)
+    # Twice as near in one step is the most that is believed: 0.9 of the distance would make 10 x.
+    state = kalman.Motion(np.array([[0.0, 0, 10, 20]]), np.array([[40.0, 0, 18, 36]]), np.ones((3, 1, 4)))
+    assert kalman.predicted(state, 0.5, 1.0, np.ones(1), 1.0).position[0, 0] == pytest.approx(2 * 20.0)
 
 
 def test_sizes_are_surer_than_places():

@@ -61,7 +61,7 @@ def common_shift(
     near = (np.abs(gaps[..., 0] - best) <= 1.5 * width) & (weights > 0)
     if near.any(axis=1).sum() < FEWEST:
         return nothing
-    shift = np.median(gaps[near], axis=0)
+    shift = _median(gaps[near])
     shifted = _best_overlap(places + np.tile(shift, 2), boxes, same)
     better = (shifted > still).sum() >= FEWEST and shifted.sum() > ADVANTAGE * still.sum()
     return shift if better else nothing
@@ -78,8 +78,8 @@ def shared_velocity(motion: Motion, usable: np.ndarray) -> np.ndarray:
     if usable.sum() < FEWEST:
         return velocity
     known = motion.velocity[usable, :2]
-    middle = np.median(known, axis=0)
-    scatter = 1.5 * np.median(np.abs(known - middle), axis=0)
+    middle = _median(known)
+    scatter = 1.5 * _median(np.abs(known - middle))
     velocity[:2] = middle * middle**2 / np.maximum(middle**2 + scatter**2, 1e-9)
     return velocity
 
@@ -95,6 +95,12 @@ def _votes(
     unlike += 2.0 * np.abs(gaps[..., 1]) / side[:, None, 1]
     weights = np.maximum(1.0 - unlike, 0.0) * (classes[:, None] == found_classes[None, :])
     return gaps, weights
+
+
+def _median(values: np.ndarray) -> np.ndarray:
+    """(K,) medians of the columns of (M, K) float64, M >= 1; numpy's own takes ten times as long on so few."""
+    ranked = np.sort(values, axis=0)
+    return np.asarray((ranked[(len(ranked) - 1) // 2] + ranked[len(ranked) // 2]) / 2.0)
 
 
 def _best_overlap(places: np.ndarray, boxes: np.ndarray, same: np.ndarray) -> np.ndarray:

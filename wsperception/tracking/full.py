@@ -72,7 +72,7 @@ def follow(
     if len(new):
         partner[new] = len(tracks) + np.arange(len(new))
         tracks = joined(tracks, _born(found, new, stamp_ns, full, _shared_velocity(tracks, full)))
-    tracks = _confirmed(tracks, partner, found, full, counter, settings.max_id)
+    tracks = _confirmed(tracks, partner, found, settings, counter)
     ids = np.zeros(len(instances), np.int32)
     ids[found.order] = np.where(partner >= 0, np.append(tracks.ids, 0)[partner], 0)
     return tracks, ids
@@ -84,7 +84,7 @@ def _aged(tracks: FullTracks, stamp_ns: int, full: FullSettings, image_size: tup
     longest = max(full.lost_s, full.refind_s) if tracks.gallery.informative else full.lost_s
     living = unseen_s <= np.where(tracks.ids > 0, longest, full.tentative_s)
     if not living.all():
-        tracks, unseen_s = tracks.select(living), unseen_s[living]
+        tracks = tracks.select(np.flatnonzero(living))
     seconds = (stamp_ns - tracks.stamp_ns) / 1e9
     carried = tracks.last_ns < tracks.stamp_ns
     slowdown = np.where(carried, np.exp(-seconds / full.slowdown_s), 1.0)
@@ -166,9 +166,12 @@ def similarity(tracks: FullTracks, found: Found, seconds: float, full: FullSetti
     lines, columns = np.nonzero(touching)
     parts: list[tuple[float | np.ndarray, np.ndarray]] = [(1.0, touching[lines, columns])]
     if found.label_map.size:
-        overlap = terms.mask_overlap(tracks.shapes, places, found.label_map, found.all_shapes, found.all_boxes)
+        near = np.flatnonzero(touching.any(axis=1))  # often half of the tracks
+        shapes, row_of = tracks.shapes[near], np.zeros(len(tracks), np.intp)
+        row_of[near] = np.arange(len(near))
+        overlap = terms.mask_overlap(shapes, places[near], found.label_map, found.all_shapes, found.all_boxes)
         weight = full.mask_weight * terms.sureness(tracks.motion, full.mask_doubt)
-        parts.append((weight[lines], overlap[lines, found.order[columns]]))
+        parts.append((weight[lines], overlap[row_of[lines], found.order[columns]]))
     if full.appearance_weight > 0 and tracks.gallery.informative:
         alike = terms.likeness(tracks.gallery.embeddings, found.embeddings, lines, columns)
         parts.append((full.appearance_weight, alike))
@@ -278,9 +281,10 @@ def _shared_velocity(tracks: FullTracks, full: FullSettings) -> np.ndarray:
 
 
 def _confirmed(
-    tracks: FullTracks, partner: np.ndarray, found: Found, full: FullSettings, counter: IdCounter, max_id: int
+    tracks: FullTracks, partner: np.ndarray, found: Found, settings: TrackerSettings, counter: IdCounter
 ) -> FullTracks:
     """The tracks, with ids for those that have now been seen for long enough or clearly enough."""
+    full = settings.full
     rows = np.flatnonzero(partner >= 0)
     tentative = rows[tracks.ids[partner[rows]] == 0]
     if len(tentative) == 0:
@@ -294,7 +298,7 @@ def _confirmed(
         doubtful = beside(tracks.select(absent), found.boxes[tentative], found.class_ids[tentative])
         clear &= ~(doubtful & (age_s == 0))
     # Stamps jitter: half a millisecond less is still the time asked for.
-    sure = (age_s >= full.confirm_s - 5e-4) | clear
+    sure = (age_s >= full.confirm_s - 5e-4) & (found.scores[tentative] >= settings.confirm_again_score) | clear
     ids = tracks.ids.copy()
-    ids[lines[sure]] = counter.take(int(sure.sum()), ids, max_id)
+    ids[lines[sure]] = counter.take(int(sure.sum()), ids, settings.max_id)
     return dataclasses.replace(tracks, ids=ids)

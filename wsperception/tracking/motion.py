@@ -15,6 +15,8 @@ SIDE_OF = np.array([2, 3, 2, 3])
 MIN_SIDE = 1.0
 SIZE_SHARE = 0.3
 """Sizes change by this share of what places do."""
+MOST_LOOMING = 0.5
+"""Nothing comes nearer by more than this share of its distance between two frames."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,19 +70,22 @@ def predicted(
     acceleration_noise  in sides per s^1.5
     slowdown            (T,) share of the velocity that is left afterwards; 1 for a track that was just seen
     size_slowdown       the share that is left, besides, of the velocity of width and height
+
+    What comes nearer moves and grows faster and faster in the image, see `_looming`.
     """
     noise = (acceleration_noise * _strides(motion.position)) ** 2
     keep = slowdown[:, None] * np.array([1.0, 1.0, size_slowdown, size_slowdown])  # (T, 4)
     travel = seconds * (1.0 + keep) / 2.0  # the mean share of the velocity on the way
     pp, pv, vv = motion.spread
     gained = travel * vv
-    position = motion.position + travel * motion.velocity
+    looming = _looming(motion, seconds)
+    position = motion.position + looming * travel * motion.velocity
     np.maximum(position[:, 2:], MIN_SIDE, out=position[:, 2:])
     spread = np.empty_like(motion.spread)
     spread[0] = pp + travel * (2.0 * pv + gained) + noise * (seconds**3 / 3.0)
     spread[1] = keep * (pv + gained) + noise * (seconds**2 / 2.0)
     spread[2] = keep**2 * vv + noise * seconds
-    return Motion(position, keep * motion.velocity, spread)
+    return Motion(position, keep * looming**2 * motion.velocity, spread)
 
 
 def corrected(motion: Motion, positions: np.ndarray, measurement_noise: np.ndarray) -> Motion:
@@ -153,6 +158,17 @@ def joined(first: Motion, second: Motion) -> Motion:
         np.concatenate([first.velocity, second.velocity]),
         np.concatenate([first.spread, second.spread], axis=1),
     )
+
+
+def _looming(motion: Motion, seconds: float) -> np.ndarray:
+    """(T, 1) 1 / (1 - r t): by how much more than at constant velocity a box moves and grows in `seconds` t.
+
+    Whatever approaches evenly has a size of 1 / distance, and so has its way from where the camera is heading. Both
+    grow by 1 / (1 - r t), where r is the growth per second and side now, and their velocities by the square of that.
+    r is that of the side that grows less: what comes out from behind something grows in one side only.
+    """
+    growth = (motion.velocity[:, 2:] / motion.position[:, 2:]).min(axis=1)
+    return np.asarray(1.0 / (1.0 - np.minimum(np.maximum(growth * seconds, 0.0), MOST_LOOMING)))[:, None]
 
 
 def _strides(position: np.ndarray) -> np.ndarray:

@@ -21,14 +21,18 @@ class FullSettings:
         low=0.01, high=1.0,
     )  # fmt: skip
     confirm_s: float = setting(
-        0.1, "A track gets its id when it has been seen for this long; 0: at once", unit="s", low=0.0, high=10.0
+        0.1, "A track gets its id when it has been seen for this long, see confirm_again_score; 0: at once",
+        unit="s", low=0.0, high=10.0,
+    )  # fmt: skip
+    confirm_again_score: float = setting(
+        0.5, "and is now seen with this score or more; the tracker's min_score where that is less", low=0.0, high=1.0
     )
     confirm_score: float = setting(
         0.95, "A track gets its id at once when it is seen with this score or more and none is missing nearby",
         low=0.0, high=1.0,
     )  # fmt: skip
     tentative_s: float = setting(
-        0.25, "A track without an id ends when it is not seen for longer than this", unit="s", low=0.0, high=10.0
+        0.45, "A track without an id ends when it is not seen for longer than this", unit="s", low=0.0, high=10.0
     )
     lost_s: float = setting(
         1.2, "A track is carried by its motion for this long after it was last seen", unit="s", low=0.0, high=60.0
@@ -157,6 +161,11 @@ class TrackerSettings:
     def high_score(self) -> float:
         """Under the full association: detections from this score on are matched first."""
         return min(self.min_score, self.full.high_score)
+
+    @property
+    def confirm_again_score(self) -> float:
+        """Under the full association: a track of confirm_s gets its id when it is seen with this score or more."""
+        return min(self.min_score, self.full.confirm_again_score)
 
     @property
     def lowest_score(self) -> float:

@@ -42,20 +42,24 @@ def widened_iou(places: np.ndarray, boxes: np.ndarray, margin: np.ndarray) -> np
     With a margin, boxes that have just lost touch still compare: small and fast objects, low frame rates, gaps.
     Yang et al., "Hard to Track Objects with Irregular Motions", WACV 2023 (buffered IoU), where the margin is fixed.
     """
-    sides, extents = places[:, 2:] - places[:, :2], boxes[:, 2:] - boxes[:, :2]
-    grown = (margin * sides).astype(np.float32)
-    low, high = places[:, :2] - grown, places[:, 2:] + grown
-    common = np.ones((len(places), len(boxes)), np.float32)
+    # A row per coordinate: rows that lie together in memory take two thirds of the time.
+    own, other = np.ascontiguousarray(places.T), np.ascontiguousarray(boxes.T)
+    shares = np.ascontiguousarray(margin.T)  # (2, T)
+    grown = (shares * (own[2:] - own[:2])).astype(np.float32)
+    low, high, extents = own[:2] - grown, own[2:] + grown, other[2:] - other[:2]
+    shares = shares.astype(np.float32)
+    overlaps = []
     for axis in (0, 1):
-        more = margin[:, axis, None].astype(np.float32) * extents[None, :, axis]  # (T, N)
-        end = np.minimum(high[:, axis, None], boxes[None, :, 2 + axis] + more)
-        start = np.maximum(low[:, axis, None], boxes[None, :, axis] - more)
-        common *= np.maximum(end - start, 0.0)
+        more = shares[axis, :, None] * extents[axis]  # (T, N)
+        gap = np.minimum(high[axis, :, None], other[2 + axis] + more)
+        gap -= np.maximum(low[axis, :, None], other[axis] - more)
+        overlaps.append(np.maximum(gap, 0.0, out=gap))
+    common = overlaps[0] * overlaps[1]
     growth = ((1.0 + 2.0 * margin[:, 0]) * (1.0 + 2.0 * margin[:, 1])).astype(np.float32)
     areas = growth[:, None] * (box_areas(places)[:, None] + box_areas(boxes)[None, :])
-    iou: np.ndarray = common / np.maximum(areas - common, 1e-6)
-    np.minimum(iou, 1.0, out=iou)
-    return iou
+    areas -= common
+    common /= np.maximum(areas, 1e-6, out=areas)
+    return np.minimum(common, 1.0, out=common)
 
 
 def silhouettes(label_map: np.ndarray, boxes: np.ndarray) -> np.ndarray:
@@ -81,7 +85,7 @@ def mask_overlap(
     Estimated from CELLS x CELLS points per track: 30 tracks take 0.05 ms, whatever the size of the image.
     """
     tracks, count = len(shapes), len(boxes)
-    labels = (_labels_at(label_map, places) * shapes).reshape(tracks, -1)
+    labels = (_labels_at(label_map, places) * shapes).reshape(tracks, CELLS**2)
     labels = labels + np.arange(tracks)[:, None] * (count + 1)
     points = np.bincount(labels.ravel(), minlength=tracks * (count + 1)).reshape(tracks, count + 1)[:, 1:]
     cell = box_areas(places) / CELLS**2  # (T,)
@@ -90,8 +94,8 @@ def mask_overlap(
     other = found.sum(axis=(1, 2)) * box_areas(boxes) / CELLS**2
     union = own[:, None] + other[None, :] - common
     overlap = np.divide(common, union, out=np.zeros_like(common, np.float64), where=union > 0)
-    clipped: np.ndarray = np.clip(overlap, 0.0, 1.0).astype(np.float32)
-    return clipped
+    np.minimum(overlap, 1.0, out=overlap)
+    return overlap.astype(np.float32)
 
 
 def likeness(gallery: np.ndarray, embeddings: np.ndarray, tracks: np.ndarray, detections: np.ndarray) -> np.ndarray:
@@ -109,8 +113,7 @@ def likeness(gallery: np.ndarray, embeddings: np.ndarray, tracks: np.ndarray, de
         # Not `@`: BLAS would start threads, which wait for each other on a busy machine.
         cosine = np.einsum("pkd,pd->pk", gallery[tracks[part]], embeddings[detections[part]])
         greatest[part] = cosine.max(axis=1)
-    np.clip(greatest, 0.0, 1.0, out=greatest)
-    return greatest
+    return np.minimum(np.maximum(greatest, 0.0), 1.0)
 
 
 def same_size(places: np.ndarray, boxes: np.ndarray, factor: float) -> np.ndarray:
@@ -140,8 +143,11 @@ def _labels_at(label_map: np.ndarray, boxes: np.ndarray) -> np.ndarray:
     """(N, CELLS, CELLS) labels at the cell centres of each box; 0 outside of the image."""
     corner = boxes[:, :2, None]
     points = (corner + (boxes[:, 2:, None] - corner) * CENTRES).astype(np.int32)  # (N, 2, CELLS): x, then y
-    inside = np.clip(points, 0, np.array(label_map.shape[::-1], np.int32)[:, None] - 1)
-    labels: np.ndarray = label_map[inside[:, 1, :, None], inside[:, 0, None, :]]
+    height, width = label_map.shape
+    inside = np.minimum(np.maximum(points, 0), np.array([[width - 1], [height - 1]], np.int32))
+    pixels = inside[:, 1, :, None] * np.int32(width) + inside[:, 0, None, :]
+    labels: np.ndarray = label_map.ravel().take(pixels)
     known = inside == points
-    labels *= known[:, 1, :, None] & known[:, 0, None, :]
+    if not known.all():
+        labels *= known[:, 1, :, None] & known[:, 0, None, :]
     return labels

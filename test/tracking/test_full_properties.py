@@ -1,0 +1,117 @@
+"""The full association: properties of any story, many objects, odd boxes."""
+
+import importlib.util
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import settings as run_settings
+from hypothesis import strategies as st
+
+from wsperception.errors import InputError
+from wsperception.tracking import Tracker
+from wsperception.types import Instances
+
+_spec = importlib.util.spec_from_file_location("stories", Path(__file__).with_name("stories.py"))
+assert _spec is not None and _spec.loader is not None
+stories = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(stories)
+NOTHING, at, detections, full, run = stories.NOTHING, stories.at, stories.detections, stories.full, stories.run
+
+
+def random_story(seed: int, frames: int = 15) -> list[Instances]:
+    """Objects of two classes on a walk, with misses, births and scores from 0.05 to 1."""
+    rng = np.random.default_rng(seed)
+    corners = rng.uniform(0, 250, (7, 2)) * [1.0, 0.3]
+    angles, classes = rng.uniform(0, 2 * np.pi, 7), rng.integers(0, 2, 7)
+    story = []
+    for _ in range(frames):
+        corners = corners + rng.normal(0, 4, corners.shape)
+        seen = np.flatnonzero(rng.random(7) < 0.7)
+        wobble = angles[seen] + rng.normal(0, 0.2, len(seen))
+        embeddings = np.stack([np.cos(wobble), np.sin(wobble)], axis=1)
+        boxes = [at(float(x), float(y)) for x, y in corners[seen]]
+        scores = rng.uniform(0.05, 1.0, len(seen)).tolist()
+        story.append(detections(boxes, embeddings.tolist(), scores, classes[seen].tolist()))
+    return story
+
+
+@run_settings(derandomize=True, deadline=None, database=None, max_examples=40)
+@given(st.integers(0, 2**32 - 1))
+def test_permuting_detections_permutes_rows_and_nothing_else(seed):
+    rng = np.random.default_rng(seed)
+    one, other = Tracker(full(confirm_s=0.1)), Tracker(full(confirm_s=0.1))
+    for index, frame in enumerate(random_story(seed)):
+        order = rng.permutation(len(frame))
+        ids = one.update(frame, index * 10**8)
+        shuffled = other.update(frame.select(order), index * 10**8)
+        assert shuffled.tolist() == ids[order].tolist()
+        assert one.tracks.boxes.tolist() == other.tracks.boxes.tolist()
+
+
+@run_settings(derandomize=True, deadline=None, database=None, max_examples=40)
+@given(st.integers(0, 2**32 - 1), st.sampled_from([0, 10**8, 3 * 10**7, 2 * 10**9]))
+def test_ids_are_never_shared_and_never_return(seed, interval_ns):
+    tracker = Tracker(full(confirm_s=0.1))
+    class_of: dict[int, int] = {}
+    gone: set[int] = set()
+    before: set[int] = set()
+    for index, frame in enumerate(random_story(seed)):
+        ids = tracker.update(frame, index * interval_ns)
+        assert ids.dtype == np.int32
+        given_ids = ids[ids > 0].tolist()
+        assert len(set(given_ids)) == len(given_ids)
+        assert (ids[frame.scores < 0.1] == 0).all()
+        states = tracker.tracks
+        living = states.ids[states.confirmed].tolist()
+        assert len(set(living)) == len(living)
+        assert set(given_ids) <= set(living)
+        gone |= before - set(living)
+        assert not gone & set(living)
+        before = set(living)
+        for track_id, class_id in zip(given_ids, frame.class_ids[ids > 0].tolist(), strict=True):
+            assert class_of.setdefault(track_id, class_id) == class_id
+
+
+@run_settings(derandomize=True, deadline=None, database=None, max_examples=10)
+@given(st.integers(0, 2**32 - 1))
+def test_every_run_gives_the_same(seed):
+    story = random_story(seed)
+    assert run(Tracker(full()), story) == run(Tracker(full()), story)
+
+
+def test_two_thousand_objects():
+    rng = np.random.default_rng(0)
+    corners = rng.uniform(0, [4000, 2000], (2000, 2))
+    tracker = Tracker(full())
+    for k in range(3):
+        boxes = np.concatenate([corners + k, corners + k + 25], axis=1)
+        found = detections(boxes.tolist(), classes=[0] * 2000, size=(2100, 4100))
+        ids = tracker.update(found, k * 10**8)
+        assert len(np.unique(ids)) == 2000
+    assert (ids == np.arange(1, 2001)).mean() > 0.95 or len(set(ids.tolist())) == 2000
+    for k in range(3, 80):
+        tracker.update(NOTHING, k * 10**8)
+    assert len(tracker.tracks) == 0  # nothing is kept of those that are gone
+
+
+def test_degenerate_boxes():
+    odd = [[50.0, 50.0, 50.0, 50.0], [0.0, 0.0, 300.0, 0.0], [299.0, 99.0, 300.0, 100.0]]
+    tracker = Tracker(full())
+    for k in range(5):
+        ids = tracker.update(detections(odd), k * 10**8)
+        assert len(set(ids[ids > 0].tolist())) == (ids > 0).sum()
+    states = tracker.tracks
+    assert np.isfinite(states.boxes).all()
+    assert np.isfinite(states.velocities).all()
+
+
+def test_broken_numbers_never_reach_the_tracker():
+    with pytest.raises(InputError, match=r"Instances.boxes: expected finite values, got NaN or infinity"):
+        detections([[np.nan, 0, 1, 1]])
+
+
+def test_no_id_left():
+    with pytest.raises(InputError, match="max_id: 2 tracks live at once, no id is left"):
+        Tracker(full(max_id=2)).update(detections([at(0), at(50), at(100)]), 0)

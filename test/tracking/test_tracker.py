@@ -1,0 +1,81 @@
+"""One tracker under either association: its clock, resets, several cameras, image sizes, settings."""
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+from wsperception.errors import InputError
+from wsperception.tracking import FullSettings, Tracker, TrackerSettings
+
+_spec = importlib.util.spec_from_file_location("stories", Path(__file__).with_name("stories.py"))
+assert _spec is not None and _spec.loader is not None
+stories = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(stories)
+NOTHING, at, detections, full, run = stories.NOTHING, stories.at, stories.detections, stories.full, stories.run
+
+
+def test_states_under_the_papers_association():
+    tracker = Tracker(TrackerSettings())
+    tracker.update(detections([at(50), at(100)]), 0)
+    tracker.update(detections([at(51)]), 10**8)
+    states = tracker.tracks
+    assert states.ids.tolist() == [2, 1]
+    assert states.age_s == pytest.approx([0.1, 0.1])
+    assert states.unseen_s == pytest.approx([0.1, 0.0])
+    assert (states.velocities == 0).all()
+
+
+def test_equal_stamps_count_as_the_nominal_interval():
+    tracker = Tracker(full(lost_s=0.35, refind_s=0.0))
+    frames = [detections([at(50)]), NOTHING, NOTHING, detections([at(50)]), *[NOTHING] * 4, detections([at(50)])]
+    assert [tracker.update(frame, 0).tolist() for frame in frames][3] == [1]
+    assert tracker.update(detections([at(50)]), 0).tolist() == [2]
+
+
+def test_time_jumps():
+    tracker = Tracker(full(refind_s=0.0))
+    assert tracker.update(detections([at(50)]), 10**9).tolist() == [1]
+    assert tracker.update(detections([at(50)]), 9 * 10**8).tolist() == [2]  # backward: a new story, no id twice
+    assert tracker.update(detections([at(50)]), 10**9).tolist() == [2]
+    assert tracker.update(detections([at(50)]), 3600 * 10**9).tolist() == [3]  # an hour later
+    assert len(tracker.tracks) == 1
+
+
+def test_another_camera_is_another_tracker_and_reset_starts_from_one():
+    one, other = Tracker(full()), Tracker(full())
+    assert one.update(detections([at(0), at(50)]), 0).tolist() == [1, 2]
+    assert other.update(detections([at(0)]), 0).tolist() == [1]
+    one.reset()
+    assert one.update(detections([at(50)]), 0).tolist() == [1]
+
+
+def test_the_association_may_change_between_frames():
+    tracker = Tracker(TrackerSettings())
+    assert tracker.update(detections([at(50)]), 0).tolist() == [1]
+    tracker.settings = full()
+    assert tracker.update(detections([at(50)]), 10**8).tolist() == [2]
+    tracker.settings = TrackerSettings()
+    assert tracker.update(detections([at(50)]), 2 * 10**8).tolist() == [3]
+
+
+def test_the_image_size_may_change():
+    tracker = Tracker(full())
+    half = [[50.0, 60.0, 60.0, 100.0]]  # at(100, 30) in an image half as wide and twice as high
+    story = [detections([at(100)]), detections(half, size=(200, 150)), detections([at(100)])]
+    assert run(tracker, story) == [[1], [1], [1]]
+
+
+@pytest.mark.parametrize(
+    ("values", "text"),
+    [
+        ({"lost_s": -1.0}, "lost_s: expected 0 to 60, got -1"),
+        ({"size_gate": 0.5}, "size_gate: expected 1 to 1000, got 0.5"),
+        ({"uncertainty_margin": 11.0}, "uncertainty_margin: expected 0 to 10, got 11"),
+    ],
+)
+def test_settings_are_checked(values, text):
+    with pytest.raises(InputError, match=text):
+        FullSettings(**values)
+    with pytest.raises(InputError, match="association: expected one of paper, full, got 'best'"):
+        TrackerSettings(association="best")
