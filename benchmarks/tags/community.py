@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks.tags.learning import Schedule, fit, settle, warm_up
+from benchmarks.tags.learning import WARM_SEED, Schedule, fit, settle, warm_up
 from benchmarks.tags.results import Layout
 from benchmarks.tags.scenes import THINGS, Scene
 from wsperception.evaluation.detection import ImageBoxes, box_scores, correct_localisation
@@ -26,16 +26,18 @@ from wsperception.learn.proposals import Proposals, ProposalSettings
 from wsperception.learn.tagged_image import ProposalChoice, TaggedImage, chosen_boxes, tag_vector
 from wsperception.nets.community_net import CommunityNetSettings
 
+SCALE = 192
+"""Side to which images are brought: a thing is about seven cells of res4 wide then; masks are scored at 128."""
 NET = CommunityNetSettings(
-    backbone="tiny", pooling="align", pool_side=3, regressor_features=64, cam_channels=32, mask_side=10,
-    mask_channels=32, mask_layers=4,
+    backbone="tiny", pooling="align", pool_side=4, regressor_features=64, regressor_grid=True, cam_channels=32,
+    mask_side=12, mask_channels=32, mask_layers=4,
 )  # fmt: skip
 SETTINGS = community.Settings(
-    net=NET, segments=ProposalSettings(superpixels=60, paired=60), choice=ProposalChoice(limit=32, min_side=32.0),
-    scales=(128,), foreground=4, background=4,
+    net=NET, segments=ProposalSettings(superpixels=120, paired=60), choice=ProposalChoice(limit=32, min_side=40.0),
+    scales=(SCALE,), foreground=4, background=8,
 )  # fmt: skip
-INFERENCE = InferenceSettings(scales=(128,), flip=False)
-SCHEDULE = Schedule(warm_up=120, steps=200, side=96, rate=1e-3)
+INFERENCE = InferenceSettings(scales=(SCALE,), flip=False)
+SCHEDULE = Schedule(warm_up=150, steps=220, side=SCALE, rate=2e-3)
 
 
 @dataclass(frozen=True)
@@ -123,15 +125,15 @@ def samples(scenes: Sequence[Scene], cache: Path) -> list[Sample]:
     return made
 
 
-def warm_backbone(train: Sequence[Sample], schedule: Schedule, seed: int) -> dict[str, Tensor]:
-    """Weights of a backbone that has learnt the tags of whole images: what all rows of a seed start from."""
-    net = built("REG", seed).net
+def warm_backbone(train: Sequence[Sample], schedule: Schedule) -> dict[str, Tensor]:
+    """Weights of a backbone that has learnt the tags of whole images: what all rows and seeds start from."""
+    net = built("REG", WARM_SEED).net
 
     def features(images: Tensor) -> Tensor:
         normal = (images.permute(0, 3, 1, 2).float() - net.mean) / net.deviation
         return net.backbone.last(net.backbone(normal)[2])
 
-    return warm_up(net.backbone, features, [sample.tagged for sample in train], schedule, seed)
+    return warm_up(net.backbone, features, [sample.tagged for sample in train], schedule)
 
 
 def built(row: str, seed: int) -> community.Community:

@@ -4,7 +4,7 @@
 
 Scenes of benchmarks.tags.scenes: four kinds of things before two of four kinds of stuff, brought to 96x96. Every row
 trains the same small network on the same images with the same seeds, from a backbone that learnt the tags of whole
-images, which all rows of a seed share: it stands in for weights of ImageNet. Goes on where it stopped: a (row, seed)
+images, which all rows and seeds share: it stands in for weights of ImageNet. Goes on where it stopped: a (row, seed)
 that has its result is not repeated. Writes table.md below --out. PQ in per cent, of images never trained on.
 """
 
@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.tags.jtsm_rows import LAYOUT, MEASURES, ROWS
-from benchmarks.tags.learning import Schedule, fit, kept_weights, settle, warm_up
+from benchmarks.tags.learning import WARM_SEED, Schedule, fit, kept_weights, settle, warm_up
 from benchmarks.tags.results import arguments, finish, measure_missing
 from benchmarks.tags.scenes import CLASSES, STUFF, THINGS, Scene, draw_scenes
 from wsperception.data.panoptic_labels import PanopticLabels
@@ -85,11 +85,11 @@ def truth_of(scene: Scene, name: str) -> PanopticLabels:
     return PanopticLabels(name, ids, classes, np.zeros(len(classes), bool), (classes != VOID).astype(np.float32))
 
 
-def warm_backbone(images: list[SegmentedImage], schedule: Schedule, seed: int) -> dict[str, Tensor]:
+def warm_backbone(images: list[SegmentedImage], schedule: Schedule) -> dict[str, Tensor]:
     """Weights of the backbone after learning the tags of whole images."""
-    torch.manual_seed(seed)
+    torch.manual_seed(WARM_SEED)
     net = jtsm.build(settings_of("whole"), len(CLASSES)).net
-    return warm_up(net.backbone, net.features, images, schedule, seed)
+    return warm_up(net.backbone, net.features, images, schedule)
 
 
 def scores_of(
@@ -121,7 +121,7 @@ def main(command: list[str] | None = None) -> int:
         if not train:  # nothing is made where nothing is missing
             train.extend(prepared(draw_scenes(options.train, options.scenes), options.out / "proposals"))
             val.extend(prepared(scored, options.out / "proposals"))
-        warm = kept_weights(options.out / f"warm-{seed}.pt", lambda: warm_backbone(train, schedule, seed))
+        warm = kept_weights(options.out / "warm.pt", lambda: warm_backbone(train, schedule))
         torch.manual_seed(seed)
         model = jtsm.build(settings_of(row), len(CLASSES))
         model.net.backbone.load_state_dict(warm)

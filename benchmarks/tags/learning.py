@@ -1,6 +1,5 @@
 """How both methods learn on the scenes: a backbone from tags of whole images, then the method from that backbone."""
 
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from wsperception.learn.kept_work import whole_file
 from wsperception.learn.methods.community import Community
 from wsperception.learn.methods.jtsm import Jtsm
 from wsperception.learn.schedule import learning_rate
@@ -20,15 +20,19 @@ from wsperception.nets.tiny import StandardisedConv, TinyBackbone
 RISE = 20
 """Steps over which a rate rises."""
 
-BACKBONE_SHARE = 0.2
-"""Rate of what has learnt already, over that of what starts from nothing."""
+WARM_SEED = 0
+"""Of the backbone that all rows and seeds start from, as the paper's start from the same weights of ImageNet."""
+
+REGRESSOR_SHARE = 0.1
+"""Rate of the box regressor over that of the other parts: it reads some thousand features at once, all of them
+positive, and at the rate of the others a few steps leave nothing of its hidden layer above zero."""
 
 
 @dataclass(frozen=True)
 class Schedule:
     """How long a row learns, and how fast.
 
-    warm_up    steps of the backbone on tags of whole images, which all rows of a seed share; warm_batch images each
+    warm_up    steps of the backbone on tags of whole images, which all rows and seeds share; warm_batch images each
     steps      of the row; batch images each
     side       to which whole images are brought, in pixels
     """
@@ -47,8 +51,9 @@ def kept_weights(path: Path, make: Callable[[], dict[str, Tensor]]) -> dict[str,
     """The weights in a file, which is made where it is not there."""
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
-        torch.save(make(), path.with_suffix(".partial"))
-        os.replace(path.with_suffix(".partial"), path)
+        made = make()
+        with whole_file(path) as file:
+            torch.save(made, file)
     weights: dict[str, Tensor] = torch.load(path, weights_only=True)
     return weights
 
@@ -58,13 +63,12 @@ def warm_up(
     features: Callable[[Tensor], Tensor],
     images: Sequence[TaggedImage],
     schedule: Schedule,
-    seed: int,
 ) -> dict[str, Tensor]:
     """Weights of `backbone` after learning the tags of whole images: they stand in for those of ImageNet.
 
     features  maps (B, F, h, w) of images (B, H, W, 3) uint8, by the backbone
     """
-    torch.manual_seed(seed)
+    torch.manual_seed(WARM_SEED)
     size = (schedule.side, schedule.side)
     pictures = torch.from_numpy(np.stack([cv2.resize(image.image, size) for image in images]))
     tags = torch.from_numpy(np.stack([image.tags for image in images])).float()
@@ -113,9 +117,10 @@ def fit(
     method: Community | Jtsm, images: Sequence[TaggedImage], schedule: Schedule, seed: int
 ) -> list[dict[str, float]]:
     """Trains the method; its loss terms and figures step by step."""
-    backbone = [parameter for parameter in method.net.backbone.parameters() if parameter.requires_grad]
-    heads = [parameter for name, parameter in method.net.named_parameters() if not name.startswith("backbone.")]
-    groups = [{"params": heads, "share": 1.0}, {"params": backbone, "share": BACKBONE_SHARE}]
+    named = [(name, part) for name, part in method.net.named_parameters() if part.requires_grad]
+    slow = [part for name, part in named if name.startswith("regressor.")]
+    rest = [part for name, part in named if not name.startswith("regressor.")]
+    groups = [{"params": rest, "share": 1.0}, {"params": slow, "share": REGRESSOR_SHARE}]
     optimizer = torch.optim.AdamW(groups, schedule.rate, weight_decay=schedule.decay, fused=True)
     random = np.random.default_rng(seed)
     history = []

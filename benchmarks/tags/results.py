@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 from benchmarks.tags.learning import Schedule
 from benchmarks.wsmots.report import spread
 from wsperception.errors import InputError
+from wsperception.learn.kept_work import whole_file
 
 Results = Mapping[str, Mapping[int, Mapping[str, float]]]
 """Row -> seed -> measure -> value."""
@@ -120,6 +120,5 @@ def table(results: Results, layout: Layout) -> str:
 def write(path: Path, text: str) -> None:
     """Writes a file whole or not at all; its folder is made."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".partial")
-    temporary.write_text(text)
-    os.replace(temporary, path)
+    with whole_file(path) as file:
+        file.write(text.encode())

@@ -24,6 +24,8 @@ from wsperception.errors import InputError
 SCENES = {"train": 120, "val": 60}
 SHOWN = 8
 """Scenes in the picture of a row."""
+LOCALISED = 60
+"""Training scenes of which CorLoc is taken."""
 
 
 def main(command: list[str] | None = None) -> int:
@@ -39,11 +41,11 @@ def main(command: list[str] | None = None) -> int:
         if not train:  # nothing is made where nothing is missing
             train.extend(community.samples(draw_scenes(options.train, options.scenes), options.out / "proposals"))
             val.extend(community.samples(draw_scenes(options.val, options.scenes + 1), options.out / "proposals"))
-        path = options.out / f"warm-{seed}.pt"
-        warm = kept_weights(path, lambda: community.warm_backbone(train, schedule, seed))
+        warm = kept_weights(options.out / "warm.pt", lambda: community.warm_backbone(train, schedule))
         started = time.process_time()
         method, history = community.train_row(row, warm, train, schedule, seed)
-        scores = community.score_row(method, train, val).mapping() | {"cpu_seconds": time.process_time() - started}
+        scores = community.score_row(method, train[:LOCALISED], val).mapping()
+        scores |= {"cpu_seconds": time.process_time() - started}
         draw(method, val[:SHOWN], options.out / f"pictures/{row}@{seed}.jpg")
         return {"scores": scores, "history": history[:: max(1, len(history) // 20)]}
 

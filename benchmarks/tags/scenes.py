@@ -14,12 +14,12 @@ import numpy as np
 from wsperception.data.drive.texture import clipped, jittered, noise, textured
 from wsperception.geometry import tight_boxes
 
-THINGS = ("drum", "hut", "plus", "wedge")
+THINGS = ("leaf", "dog", "plus", "tee")
 STUFF = ("sand", "water", "grass", "brick")
 CLASSES = THINGS + STUFF
 SIZE = 128
 
-_BODIES = ((150, 90, 70), (90, 110, 150), (120, 120, 80), (110, 90, 130))
+_BODIES = ((150, 80, 60), (80, 100, 160), (180, 180, 170), (110, 80, 140))
 _PATCHES = ((230, 210, 60), (60, 60, 70), (200, 60, 50), (230, 230, 235))
 _GROUNDS = ((170, 150, 110), (80, 120, 140), (90, 120, 60), (140, 100, 90))
 
@@ -92,32 +92,38 @@ def _ground(rng: np.random.Generator, kind: int) -> np.ndarray:
 
 def _place(rng: np.random.Generator, kind: int) -> tuple[np.ndarray, np.ndarray]:
     """A thing's pixels (H, W) bool at a random place in a random size, and those of the patch that tells its class."""
-    width, height = rng.uniform(36, 66), rng.uniform(36, 66)
+    width, height = rng.uniform(44, 76), rng.uniform(44, 76)
     left, top = rng.uniform(2, SIZE - 2 - width), rng.uniform(2, SIZE - 2 - height)
     y, x = np.mgrid[:SIZE, :SIZE] + 0.5
     wave = 0.03 * noise(rng, SIZE, SIZE, 4)  # no two outlines are alike
-    return _SHAPES[kind]((x - left) / width + wave, (y - top) / height + wave)
+    across = (x - left) / width
+    return _SHAPES[kind]((across if rng.random() < 0.5 else 1 - across) + wave, (y - top) / height + wave)
 
 
-def _drum(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    body = (2 * x - 1) ** 2 + (2 * y - 1) ** 2 < 1
-    return body, (abs(y - 0.3) < 0.12) & ((x * 8).astype(int) % 2 == 0)
+def _leaf(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    along, aside = x + y - 1, x - y
+    body = (along / 0.91) ** 2 + (aside / 0.41) ** 2 < 1
+    return body, (abs(along) < 0.3) & (abs(aside) < 0.2) & ((along * 20).astype(int) % 2 == 0)
 
 
-def _hut(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    body = (x > 0) & (x < 1) & (y < 1) & (y > abs(x - 0.5) * 0.9)
-    return body, (abs(x - 0.5) < 0.14) & (y > 0.6)
+def _dog(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    trunk, head, legs = (y > 0.25) & (y < 0.62), (x < 0.24) & (y < 0.3), (abs(abs(x - 0.5) - 0.35) < 0.1) & (y > 0.5)
+    body = _inside(x, y) & (trunk | head | legs)
+    return body, (abs(x - 0.5) < 0.2) & (abs(y - 0.43) < 0.1) & ((x * 20).astype(int) % 2 == 0)
 
 
 def _plus(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    inside = (x > 0) & (x < 1) & (y > 0) & (y < 1)
-    body = inside & ((abs(x - 0.5) < 0.22) | (abs(y - 0.5) < 0.22))
-    return body, (abs(x - 0.5) < 0.14) & (abs(y - 0.5) < 0.14)
+    body = _inside(x, y) & ((abs(x - 0.5) < 0.15) | (abs(y - 0.5) < 0.15))
+    return body, (abs(x - 0.5) < 0.13) & (abs(y - 0.5) < 0.13)
 
 
-def _wedge(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    body = (x > 0) & (y < 1) & (y > x * 0.85)
-    return body, (x < 0.3) & (y > 0.62) & (((x + y) * 14).astype(int) % 2 == 0)
+def _tee(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    body = _inside(x, y) & ((y < 0.26) | (abs(x - 0.5) < 0.12))
+    return body, (abs(y - 0.14) < 0.08) & (abs(x - 0.5) < 0.15) & (((x + y) * 20).astype(int) % 2 == 0)
 
 
-_SHAPES: tuple[Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]], ...] = (_drum, _hut, _plus, _wedge)
+def _inside(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    return np.asarray((x > 0) & (x < 1) & (y > 0) & (y < 1))
+
+
+_SHAPES: tuple[Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]], ...] = (_leaf, _dog, _plus, _tee)

@@ -13,12 +13,12 @@ BOXES = torch.tensor([[0.0, 0, 10, 16], [50, 50, 60, 60], [0, 0, 10, 10]])
 
 
 def test_loss_by_hand():
-    # Box 0: centre y 8 to 10: (10 - 8) / 16 = 1/8; log(20 / 16) = log 5/4. Smooth L1 of x below 1 is x^2 / 2.
-    # Predicted is 0 but for tx of box 0 = 3: 3 - 1/2 = 2.5. Box 1 needs nothing and gets th = 1/2: 1/8.
+    # Box 0: centre y 8 to 10: 10 (10 - 8) / 16 = 1.25; 5 log(20 / 16) = 5 log 5/4 = 1.12. Smooth L1 of x is x - 1/2
+    # from 1 on and x^2 / 2 below. Predicted is 0 but for tx of box 0 = 3: 2.5. Box 1 needs nothing, gets th = 1/2: 1/8.
     deltas = torch.zeros(3, 1, 4)
     deltas[0, 0, 0], deltas[1, 0, 3], deltas[2] = 3.0, 0.5, 9.0
     loss = regression_loss(deltas, BOXES, PSEUDO, CLASSES, 0.6)
-    assert loss.item() == pytest.approx((2.5 + (1 / 8) ** 2 / 2 + math.log(5 / 4) ** 2 / 2 + 1 / 8) / 3)
+    assert loss.item() == pytest.approx((2.5 + 0.75 + 5 * math.log(5 / 4) - 0.5 + 1 / 8) / 3)
 
 
 def test_a_regressor_per_class_learns_the_class_of_the_pseudo_box():
@@ -45,9 +45,9 @@ def test_gradcheck():
 
 
 def test_regressed_boxes_by_hand():
-    # Width 10, height 16: centre (5, 8) + (0.1 * 10, -0.25 * 16) = (6, 4); sides 10 * 2 and 16 / 2.
+    # Width 10, height 16: centre (5, 8) + (1 / 10 * 10, -2.5 / 10 * 16) = (6, 4); sides 10 * 2 and 16 / 2.
     deltas = torch.zeros(1, 2, 4)
-    deltas[0, 1] = torch.tensor([0.1, -0.25, math.log(2.0), -math.log(2.0)])
+    deltas[0, 1] = torch.tensor([1.0, -2.5, 5 * math.log(2.0), -5 * math.log(2.0)])
     box = regressed(deltas, BOXES[:1], torch.tensor([1]), (100, 15))
     assert box[0].tolist() == pytest.approx([0.0, 0.0, 15.0, 8.0])  # x from -4 to 16, cut at 0 and 15
     assert torch.equal(regressed(deltas, BOXES[:1], torch.tensor([0]), (100, 100)), BOXES[:1])

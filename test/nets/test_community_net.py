@@ -59,6 +59,16 @@ def test_a_class_map_is_the_weighted_sum_of_its_features():
     assert torch.allclose(rough(torch.log1p(features)), by_hand, atol=1e-6)
 
 
+def test_a_regressor_of_the_grid_sees_where_something_is():
+    features = torch.rand(1, 192, 4, 4, generator=torch.Generator().manual_seed(2))
+    turned = features.flip(3)  # the same mean
+    for grid in (False, True):
+        network = net(regressor_grid=grid)
+        same = torch.allclose(network.detect(features).deltas, network.detect(turned).deltas, atol=1e-6)
+        assert same != grid
+        assert torch.allclose(network.detect(features).classes, network.detect(turned).classes, atol=1e-5)
+
+
 @pytest.mark.parametrize(("regressor", "boxes"), [("agnostic", 1), ("specific", 2), ("none", 0)])
 def test_what_each_part_gives(regressor: str, boxes: int):
     network = net(regressor=regressor, heads=2)

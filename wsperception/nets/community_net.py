@@ -36,6 +36,10 @@ class CommunityNetSettings:
         choices=("agnostic", "specific", "none"),
     )  # fmt: skip
     regressor_features: int = setting(1024, "width of its first layer; the paper is silent", low=8, high=4096)
+    regressor_grid: bool = setting(
+        False,
+        "it sees every cell of res5, so where in the box an object ends, not their mean; the paper is silent",
+    )
     cams: int = setting(3, "class maps, from res5 downwards (Table 7); 0: no mask generation", low=0, high=4)
     cam_channels: int = setting(256, "width of the convolution of a class map; the paper is silent", low=8, high=1024)
     background: bool = setting(True, "a class map of the background (BG of Table 4)")
@@ -87,7 +91,7 @@ class CommunityNet(nn.Module):
         self.proposals = _linear(channels[3], class_count)
         self.heads = nn.ModuleList(_linear(channels[3], class_count + 1) for _ in range(settings.heads))
         self.boxes = {"agnostic": 1, "specific": class_count, "none": 0}[settings.regressor]
-        self.regressor = _regressor(channels[3], settings.regressor_features, self.boxes)
+        self.regressor = _regressor(channels[3], settings, self.boxes)
         self.cams = nn.ModuleList(ClassMaps(width, settings, class_count) for width in channels[4 - settings.cams :])
         self.segmentation = _segmentation(channels[3], settings, class_count)
         deviation = settings.centre_deviation * settings.mask_side if settings.centred else math.inf
@@ -112,7 +116,8 @@ class CommunityNet(nn.Module):
     def detect(self, features: Tensor) -> DetectorOutputs:
         """What the detector says of res5 features (R, F, 7, 7)."""
         pooled = features.mean(dim=(2, 3))  # (R, F)
-        deltas = pooled.new_zeros(len(pooled), 0) if self.regressor is None else self.regressor(pooled)
+        seen = features.flatten(1) if self.settings.regressor_grid else pooled
+        deltas = pooled.new_zeros(len(pooled), 0) if self.regressor is None else self.regressor(seen)
         heads = [head(pooled).float() for head in self.heads]
         return DetectorOutputs(
             self.classes(pooled).float(),
@@ -238,10 +243,12 @@ def _linear(inputs: int, outputs: int) -> nn.Linear:
     return layer
 
 
-def _regressor(channels: int, width: int, boxes: int) -> nn.Module | None:
+def _regressor(channels: int, settings: CommunityNetSettings, boxes: int) -> nn.Module | None:
     if boxes == 0:
         return None
-    return nn.Sequential(_linear(channels, width), nn.ReLU(), _linear(width, 4 * boxes))
+    width = settings.regressor_features
+    cells = settings.pool_side**2 if settings.regressor_grid else 1
+    return nn.Sequential(_linear(channels * cells, width), nn.ReLU(), _linear(width, 4 * boxes))
 
 
 def _segmentation(channels: int, settings: CommunityNetSettings, class_count: int) -> nn.Module | None:
