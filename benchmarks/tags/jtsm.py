@@ -2,10 +2,11 @@
 
     python -m benchmarks.tags.jtsm --out out/tags-jtsm
 
-Scenes of benchmarks.tags.scenes: four kinds of things before two of four kinds of stuff, brought to 96x96. Every row
-trains the same small network on the same images with the same seeds, from a backbone that learnt the tags of whole
-images, which all rows and seeds share: it stands in for weights of ImageNet. Goes on where it stopped: a (row, seed)
-that has its result is not repeated. Writes table.md below --out. PQ in per cent, of images never trained on.
+Scenes of benchmarks.tags.scenes: four kinds of things before two of four kinds of stuff. Every row trains the same
+small network on the same images with the same seeds, from a backbone that learnt the tags of whole images, which all
+rows and seeds share: it stands in for weights of ImageNet. Goes on where it stopped: a (row, seed) that has its result
+is not repeated. Writes table.md and a picture of each row and seed below --out. PQ in per cent, of images never trained
+on.
 """
 
 import sys
@@ -21,6 +22,7 @@ from torch import Tensor
 
 from benchmarks.tags.jtsm_rows import LAYOUT, MEASURES, ROWS
 from benchmarks.tags.learning import WARM_SEED, Schedule, fit, kept_weights, settle, warm_up
+from benchmarks.tags.pictures import draw_segments
 from benchmarks.tags.results import arguments, finish, measure_missing
 from benchmarks.tags.scenes import CLASSES, STUFF, THINGS, Scene, draw_scenes
 from wsperception.data.panoptic_labels import PanopticLabels
@@ -29,19 +31,22 @@ from wsperception.evaluation.panoptic import PanopticCounts, panoptic_counts, pa
 from wsperception.learn.jtsm_inference import InferenceSettings, panoptic_segments
 from wsperception.learn.methods import jtsm
 from wsperception.learn.proposal_cache import kept_proposals
-from wsperception.learn.proposals import ProposalSettings
+from wsperception.learn.proposals import Proposals, ProposalSettings
 from wsperception.learn.segmented_image import SegmentedImage, segmented_image
 from wsperception.settings import from_mapping
-from wsperception.types import VOID, LabelSpace
+from wsperception.types import VOID, LabelSpace, SegmentMap
 
 LABELS = LabelSpace(CLASSES, (*[True] * len(THINGS), *[False] * len(STUFF)))
-PROPOSALS = ProposalSettings(superpixels=70, paired=50)
+PROPOSALS = ProposalSettings(superpixels=120, paired=60)
 LIMIT = 80
 """Proposals of an image."""
-SCALE = 96
-"""Side to which images are brought; segments are scored at 128."""
-SCHEDULE = Schedule(warm_up=150, steps=300, side=SCALE, rate=4e-4, warm_rate=8e-4)
+MIN_SIDE = 32.0
+"""Pixels that the box of a proposal has on its shorter side: the best of smaller ones is a patch that tells a class."""
+SCALE = 128
+SCHEDULE = Schedule(warm_up=120, steps=160, side=SCALE, rate=8e-4, warm_rate=8e-4)
 SCENES = {"train": 120, "val": 40}
+SHOWN = 8
+"""Scenes in the picture of a row."""
 SHARED: Mapping[str, Any] = {
     "backbone": "tiny", "norm": "group", "stride": 8, "channels": 64, "hidden": 128, "branch_channels": 48,
 }  # fmt: skip
@@ -56,7 +61,7 @@ def settings_of(row: str) -> jtsm.Settings:
             "scales": (SCALE,),
             "proposal_limit": LIMIT,
             "mask_rois": 3,
-            "reestimate": {"evidence": ROWS[row].evidence},
+            "reestimate": {"evidence": ROWS[row].evidence, "side": 64},
         },
         f"row {row}",
     )
@@ -69,10 +74,21 @@ def prepared(scenes: list[Scene], cache: Path) -> list[SegmentedImage]:
     for number, scene in enumerate(scenes):
         tags = np.zeros(len(CLASSES), bool)
         tags[np.unique(scene.semantic)] = True
-        made.append(
-            segmented_image(scene.image, tags, kept_proposals(scene.image, PROPOSALS, cache), LIMIT, f"{number}")
-        )
+        proposals = _large(kept_proposals(scene.image, PROPOSALS, cache))
+        made.append(segmented_image(scene.image, tags, proposals, LIMIT, f"{number}"))
     return made
+
+
+def _large(proposals: Proposals) -> Proposals:
+    """Those with boxes of MIN_SIDE or more."""
+    rows = np.flatnonzero((proposals.boxes[:, 2:] - proposals.boxes[:, :2] >= MIN_SIDE).all(axis=1))
+    return replace(
+        proposals,
+        membership=proposals.membership[:, rows],
+        objectness=proposals.objectness[rows],
+        boxes=proposals.boxes[rows],
+        areas=proposals.areas[rows],
+    )
 
 
 def truth_of(scene: Scene, name: str) -> PanopticLabels:
@@ -92,14 +108,11 @@ def warm_backbone(images: list[SegmentedImage], schedule: Schedule) -> dict[str,
     return warm_up(net.backbone, net.features, images, schedule)
 
 
-def scores_of(
-    model: jtsm.Jtsm, images: list[SegmentedImage], scenes: list[Scene], min_score: float
-) -> dict[str, float]:
-    settings = InferenceSettings(scales=(SCALE,), min_score=min_score, stuff_area=358)
+def scores_of(found: list[SegmentMap], scenes: list[Scene]) -> dict[str, float]:
     counts = PanopticCounts.zero(len(CLASSES))
-    for image, scene in zip(images, scenes, strict=True):
-        found = PanopticLabels.of_segments(image.source, panoptic_segments(model.net, image, settings))
-        counts += panoptic_counts(truth_of(scene, image.source), found, len(CLASSES))
+    for number, (segments, scene) in enumerate(zip(found, scenes, strict=True)):
+        name = str(number)
+        counts += panoptic_counts(truth_of(scene, name), PanopticLabels.of_segments(name, segments), len(CLASSES))
     quality = panoptic_quality(counts, LABELS)
     values = (quality.all.PQ, quality.things.PQ, quality.stuff.PQ, quality.all.SQ, quality.all.RQ)
     return {name: 100.0 * value for name, value in zip(MEASURES, values, strict=True)}
@@ -128,7 +141,10 @@ def main(command: list[str] | None = None) -> int:
         settle(model.net.backbone.body)
         started = time.process_time()
         history = fit(model, train, schedule, seed)
-        scores = scores_of(model, val, scored, options.min_score) | {"cpu_seconds": time.process_time() - started}
+        inference = InferenceSettings(scales=(SCALE,), min_score=options.min_score, stuff_area=358)
+        found = [panoptic_segments(model.net, image, inference) for image in val]
+        scores = scores_of(found, scored) | {"cpu_seconds": time.process_time() - started}
+        draw_segments(scored[:SHOWN], found[:SHOWN], options.out / f"pictures/{row}@{seed}.jpg")
         return {"scores": scores, "history": history[:: max(1, len(history) // 20)]}
 
     try:

@@ -7,9 +7,11 @@ import cv2
 import numpy as np
 
 from benchmarks.tags.community import INFERENCE, Sample
+from benchmarks.tags.scenes import CLASSES, THINGS, Scene
 from wsperception.evaluation.panoptic_pictures import class_colour
 from wsperception.learn.community_inference import find_instances
 from wsperception.learn.methods.community import Community
+from wsperception.types import SegmentMap
 
 SHOWN = 0.3
 """Score from which on a mask is drawn."""
@@ -24,6 +26,23 @@ def draw(method: Community, samples: Sequence[Sample], path: Path) -> None:
         scene = sample.scene
         column = [scene.image, _painted(scene.image, scene.masks, scene.class_ids)]
         columns.append(np.concatenate([*column, _painted(scene.image, found.masks[rows], found.class_ids[rows])]))
+    _write(columns, path)
+
+
+def draw_segments(scenes: Sequence[Scene], found: Sequence[SegmentMap], path: Path) -> None:
+    """The same of what was found of things and stuff; nothing is painted where nothing was found."""
+    columns = []
+    for scene, segments in zip(scenes, found, strict=True):
+        stuff = np.arange(len(THINGS), len(CLASSES))
+        masks = np.concatenate([scene.masks, scene.semantic == stuff[:, None, None]])
+        rows = np.arange(1, len(segments.class_ids))
+        truth = _painted(scene.image, masks, np.concatenate([scene.class_ids, stuff]))
+        seen = _painted(scene.image, segments.ids == rows[:, None, None], segments.class_ids[rows])
+        columns.append(np.concatenate([scene.image, truth, seen]))
+    _write(columns, path)
+
+
+def _write(columns: list[np.ndarray], path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     cv2.imwrite(str(path), np.concatenate(columns, axis=1)[..., ::-1])
 
