@@ -1,8 +1,11 @@
 """One tracker under either association: its clock, resets, several cameras, image sizes, settings."""
 
+import dataclasses
 import importlib.util
+import tracemalloc
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from wsperception.errors import InputError
@@ -79,3 +82,52 @@ def test_settings_are_checked(values, text):
         FullSettings(**values)
     with pytest.raises(InputError, match="association: expected one of paper, full, got 'best'"):
         TrackerSettings(association="best")
+
+
+BOTH = [TrackerSettings(min_score=0.5), full()]
+by_association = pytest.mark.parametrize("settings", BOTH, ids=["paper", "full"])
+
+
+@by_association
+def test_two_thousand_objects(settings):
+    rng = np.random.default_rng(0)
+    corners = rng.uniform(0, [4000, 2000], (2000, 2))
+    tracker = Tracker(settings)
+    for k in range(3):
+        boxes = np.concatenate([corners + k, corners + k + 25], axis=1)
+        found = detections(boxes.tolist(), classes=[0] * 2000, size=(2100, 4100))
+        ids = tracker.update(found, k * 10**8)
+        assert len(np.unique(ids)) == 2000
+    assert (ids == np.arange(1, 2001)).mean() > 0.95 or len(set(ids.tolist())) == 2000
+    for k in range(3, 80):
+        tracker.update(NOTHING, k * 10**8)
+    assert len(tracker.tracks) == 0  # nothing is kept of those that are gone
+
+
+@by_association
+def test_degenerate_boxes(settings):
+    odd = [[50.0, 50.0, 50.0, 50.0], [0.0, 0.0, 300.0, 0.0], [299.0, 99.0, 300.0, 100.0]]
+    tracker = Tracker(settings)
+    for k in range(5):
+        ids = tracker.update(detections(odd), k * 10**8)
+        assert len(set(ids[ids > 0].tolist())) == (ids > 0).sum()
+    states = tracker.tracks
+    assert np.isfinite(states.boxes).all()
+    assert np.isfinite(states.velocities).all()
+
+
+@by_association
+def test_memory_is_bounded_by_the_living_tracks(settings):
+    # Two new objects in every frame, seen for three frames each and never again: always as many are alive.
+    tracker = Tracker(dataclasses.replace(settings, full=FullSettings(lost_s=0.5, refind_s=0.5)))
+    sizes = {}
+    tracemalloc.start()
+    for k in range(141):
+        boxes = [at(25.0 * (born % 60), 10.0 + y) for born in (k, k - 1, k - 2) for y in (0.0, 50.0)]
+        tracker.update(detections(boxes, size=(100, 1500)), k * 10**8)
+        if k in (40, 140):
+            sizes[k] = tracemalloc.get_traced_memory()[0], len(tracker.tracks)
+    tracemalloc.stop()
+    assert tracker.tracks.ids.max() > 250
+    assert sizes[140][1] == sizes[40][1]
+    assert sizes[140][0] < sizes[40][0] + 10_000  # each of the 200 objects between has some 300 bytes or more

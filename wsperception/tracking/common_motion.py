@@ -62,7 +62,7 @@ def common_shift(
     if near.any(axis=1).sum() < FEWEST:
         return nothing
     shift = _median(gaps[near])
-    shifted = _best_overlap(places + np.tile(shift, 2), boxes, same)
+    shifted = _best_overlap(places + np.concatenate([shift, shift]), boxes, same)
     better = (shifted > still).sum() >= FEWEST and shifted.sum() > ADVANTAGE * still.sum()
     return shift if better else nothing
 

@@ -200,8 +200,9 @@ def _find_again(
     """Writes pairs of lost tracks and detections that look alike, and like nobody else, into `partner`."""
     if not (len(lines) and len(columns)):
         return
-    pairs = np.repeat(lines, len(columns)), np.tile(columns, len(lines))
-    cosine = terms.likeness(tracks.gallery.embeddings, found.embeddings, *pairs).reshape(len(lines), len(columns))
+    shape = len(lines), len(columns)
+    pairs = np.repeat(lines, shape[1]), np.broadcast_to(columns, shape).ravel()
+    cosine = terms.likeness(tracks.gallery.embeddings, found.embeddings, *pairs).reshape(shape)
     cosine *= tracks.class_ids[lines][:, None] == found.class_ids[columns][None, :]
     best = cosine.argmax(axis=1)
     rows = np.arange(len(lines))

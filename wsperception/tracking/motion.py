@@ -59,7 +59,7 @@ def started(positions: np.ndarray, velocity: np.ndarray, measurement_noise: floa
     side = positions[:, SIDE_OF]
     speed = initial_speed * _strides(positions)
     spread = np.stack([(measurement_noise * side) ** 2, np.zeros_like(side), speed**2])
-    return Motion(positions.astype(np.float64), np.tile(velocity, (len(side), 1)), spread)
+    return Motion(positions.astype(np.float64), np.broadcast_to(velocity, side.shape).copy(), spread)
 
 
 def predicted(

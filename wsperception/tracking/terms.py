@@ -59,7 +59,7 @@ def widened_iou(places: np.ndarray, boxes: np.ndarray, margin: np.ndarray) -> np
     areas = growth[:, None] * (box_areas(places)[:, None] + box_areas(boxes)[None, :])
     areas -= common
     common /= np.maximum(areas, 1e-6, out=areas)
-    return np.minimum(common, 1.0, out=common)
+    return np.asarray(np.minimum(common, 1.0, out=common))
 
 
 def silhouettes(label_map: np.ndarray, boxes: np.ndarray) -> np.ndarray:
@@ -95,7 +95,7 @@ def mask_overlap(
     union = own[:, None] + other[None, :] - common
     overlap = np.divide(common, union, out=np.zeros_like(common, np.float64), where=union > 0)
     np.minimum(overlap, 1.0, out=overlap)
-    return overlap.astype(np.float32)
+    return np.asarray(overlap, np.float32)
 
 
 def likeness(gallery: np.ndarray, embeddings: np.ndarray, tracks: np.ndarray, detections: np.ndarray) -> np.ndarray:
@@ -113,7 +113,7 @@ def likeness(gallery: np.ndarray, embeddings: np.ndarray, tracks: np.ndarray, de
         # Not `@`: BLAS would start threads, which wait for each other on a busy machine.
         cosine = np.einsum("pkd,pd->pk", gallery[tracks[part]], embeddings[detections[part]])
         greatest[part] = cosine.max(axis=1)
-    return np.minimum(np.maximum(greatest, 0.0), 1.0)
+    return np.asarray(np.minimum(np.maximum(greatest, 0.0), 1.0))
 
 
 def same_size(places: np.ndarray, boxes: np.ndarray, factor: float) -> np.ndarray:
