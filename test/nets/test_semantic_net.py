@@ -63,6 +63,28 @@ def test_tags_are_of_the_mean_over_the_image():
     assert torch.allclose(net.scores(activations[:, :, order]), net(images_of(64, 96)), atol=1e-5)
 
 
+def test_a_plain_surface_has_heat_as_a_textured_one():
+    torch.manual_seed(0)
+    image = images_of(64, 128)
+    image[:, :, 64:] = 120
+    net = TagNet(TINY, 4)
+    for bias in (parameter for name, parameter in net.named_parameters() if name.endswith("bias")):
+        torch.nn.init.normal_(bias)
+    activations = net.activations(image)
+    assert activations.shape == (1, 16, 8, 16)
+    textured, plain = (part.square().mean() for part in (activations[..., :4], activations[..., 12:]))
+    assert 0.5 < plain / textured < 2.0
+
+
+def test_what_lies_far_from_a_cell_has_no_part_in_its_heat():
+    # Two levels of the backbone and the 3x3 convolution see some 200 pixels around; stride 32, left out, twice that.
+    torch.manual_seed(0)
+    net, image = TagNet(TINY, 3), images_of(64, 768)
+    changed = image.clone()
+    changed[:, :, 640:] = 255
+    assert torch.equal(net.activations(image)[..., :8], net.activations(changed)[..., :8])
+
+
 def test_bad_bins():
     with pytest.raises(InputError, match="bins: expected 1 to 32, got 0"):
         SemanticSettings(bins=(0, 2))

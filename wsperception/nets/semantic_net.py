@@ -52,11 +52,20 @@ class _Features(nn.Module):
         self.register_buffer("deviation", torch.tensor(IMAGE_DEVIATION).view(1, 3, 1, 1), persistent=False)
 
     def forward(self, images: Tensor) -> Tensor:
+        levels: list[Tensor] = self.backbone(self.prepared(images))
+        return _cut(levels[LEVEL], images)
+
+    def prepared(self, images: Tensor) -> Tensor:
+        """(B, 3, h, w) as the backbone takes them."""
         normal = (images.permute(0, 3, 1, 2).float() - self.mean) / self.deviation
         height, width = images.shape[1:3]
         padded = functional.pad(normal, (0, -width % COARSEST, 0, -height % COARSEST))
-        levels: list[Tensor] = self.backbone(padded.contiguous(memory_format=torch.channels_last))
-        return levels[LEVEL][:, :, : -(-height // STRIDE), : -(-width // STRIDE)]
+        return padded.contiguous(memory_format=torch.channels_last)
+
+
+def _cut(features: Tensor, images: Tensor) -> Tensor:
+    """Features (B, F, h/8, w/8) without what lies behind the images (B, h, w, 3) only because these were padded."""
+    return features[:, :, : -(-images.shape[1] // STRIDE), : -(-images.shape[2] // STRIDE)]
 
 
 class PyramidContext(nn.Module):
@@ -111,15 +120,19 @@ def enlarged(maps: Tensor, size: tuple[int, int]) -> Tensor:
 class TagNet(nn.Module):
     """Which classes an image shows (appendix B.2): the features' mean over the image, then one linear layer.
 
-    Each cell's features are normalised, on which the paper is silent: plain surfaces as sky and road then weigh as much
-    in the mean as textured ones, and have heat of their own where else it would gather at their outlines.
+    Two things on which the paper is silent, both for the sake of where heat lies. The features are the backbone's own
+    of strides 8 and 16: a cell of a coarser one sees most of a crop, and knows its classes without lying in them. And
+    they are normalised cell by cell: plain surfaces as sky and road then weigh as much in the mean as textured ones,
+    where else heat would gather at their outlines.
     """
 
     def __init__(self, settings: SemanticSettings, class_count: int) -> None:
         super().__init__()
         self.settings, self.class_count = settings, class_count
         self.features = _Features(settings)
-        self.last = nn.Conv2d(settings.channels, settings.channels, 3, padding=1)
+        del self.features.backbone.fpn
+        channels: tuple[int, ...] = self.features.backbone.body.channels  # type: ignore[assignment]
+        self.last = nn.Conv2d(channels[LEVEL] + channels[LEVEL + 1], settings.channels, 3, padding=1)
         self.classify = nn.Linear(settings.channels, class_count)
 
     @property
@@ -128,8 +141,10 @@ class TagNet(nn.Module):
 
     def activations(self, images: Tensor) -> Tensor:
         """(B, F, h/8, w/8), at least 0, of (B, h, w, 3) RGB images in 0..255: what Grad-CAM looks at."""
-        cells = self.last(self.features(images)).permute(0, 2, 3, 1)
-        return functional.relu(functional.layer_norm(cells, cells.shape[3:])).permute(0, 3, 1, 2)
+        levels = self.features.backbone.body(self.features.prepared(images))
+        fine, coarse = (_normal_cells(level) for level in levels[LEVEL : LEVEL + 2])
+        coarse = functional.interpolate(coarse, fine.shape[2:], mode="bilinear", align_corners=False)
+        return _cut(functional.relu(_normal_cells(self.last(torch.cat([fine, coarse], dim=1)))), images)
 
     def scores(self, activations: Tensor) -> Tensor:
         """Logits (B, C)."""
@@ -139,3 +154,8 @@ class TagNet(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Logits (B, C) of (B, h, w, 3) RGB images in 0..255."""
         return self.scores(self.activations(images))
+
+
+def _normal_cells(features: Tensor) -> Tensor:
+    """(B, F, h, w) with mean 0 and variance 1 over the features of each cell."""
+    return functional.layer_norm(features.permute(0, 2, 3, 1), features.shape[1:2]).permute(0, 3, 1, 2)
