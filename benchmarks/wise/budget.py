@@ -39,17 +39,19 @@ class Kind:
 
     scored   which of the run's masks count, as training/score.py names them
     changes  of the recipe
+    whole    the run of Table 1 that learns from such labels of all images
     """
 
     title: str
     method: str
     scored: str
     changes: tuple[str, ...] = ()
+    whole: str = ""
 
 
 KINDS: Mapping[str, Kind] = {
-    "tags": Kind("tags (PRM + E-Net)", "wise", PRM, (f"method.places={TAGS}",)),
-    "points": Kind("points (WISE)", "wise", WISE),
+    "tags": Kind("tags (PRM + E-Net)", "wise", PRM, (f"method.places={TAGS}",), "prm"),
+    "points": Kind("points (WISE)", "wise", WISE, whole="wise"),
     "boxes": Kind("boxes (WSMOTS without L_T)", "wsmots", DETECTIONS, ("method.track_weight=0",)),
     "boxes and ids": Kind("boxes and ids (WSMOTS)", "wsmots", DETECTIONS),
     "masks": Kind("masks (WSMOTS, full)", "wsmots", DETECTIONS, ("training.supervision=full",)),
@@ -127,8 +129,11 @@ def _score(
     bench: Bench, kind: Kind, name: str, images: int, seed: int, config: Path, changes: tuple[str, ...]
 ) -> float:
     names = drawn_sequences(bench.train, images, seed)
-    # Named by what is learnt from, so that budgets that buy the same images share a run.
-    result = bench.out / "results" / f"{name.replace(' ', '-')}-{len(names)}-sequences-{seed}.json"
+    # Named by what is learnt from: budgets that buy the same images share a run, and with all of them that of Table 1.
+    run = f"{name.replace(' ', '-')}-{len(names)}-sequences"
+    if kind.whole and len(names) == len(list_sequences(bench.train)):
+        run = kind.whole
+    result = bench.out / "results" / f"{run}-{seed}.json"
     recipe, own = (config, changes) if kind.method == "wise" else (BOXES, ())
     split = f"data.split='{','.join(names)}'"
     run_once(bench, result, kind.method, recipe, seed, (*kind.changes, *own, split), (kind.scored,))

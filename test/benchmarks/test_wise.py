@@ -12,6 +12,7 @@ pytest.importorskip("pycocotools")
 from benchmarks.wise import budget, run, windows
 from benchmarks.wise.report import read_results, table, verdicts
 from benchmarks.wise.rows import MEASURES, ORDER, ROWS
+from benchmarks.wise.runs import Bench
 from wsperception.data.drive.sequence import IGNORE_ID, DriveFrame
 from wsperception.data.kitti import list_sequences
 from wsperception.data.label_file import FrameLabels, LabelFile, write_label_file
@@ -141,3 +142,16 @@ def test_one_step_of_everything(tmp_path: Path, capfd: pytest.CaptureFixture[str
     costs = budget.seconds_per_image(train, {"ids": 2.0})
     assert costs["boxes and ids"] == costs["boxes"] + 2.0
     assert (costs["tags"], costs["points"], costs["masks"]) == (20.0, 22.1, 239.7)
+    # All images are bought by a thousand minutes: what learns from points or tags then learnt in Table 1 already.
+    for name, scored, value in (
+        ("prm", "prm", 5.0), ("boxes-2-sequences", "detections", 10.0),
+        ("boxes-and-ids-2-sequences", "detections", 20.0), ("masks-2-sequences", "detections", 30.0),
+    ):  # fmt: skip
+        (tmp_path / f"results/{name}-3.json").write_text(json.dumps({"kinds": {scored: {"VOC AP50": value}}}))
+    points = read_results(tmp_path / "results")[3]["wise"]["VOC AP50"]
+    bench = Bench(tmp_path, train, tmp_path / "images/val")
+    text = budget.table(bench, [1000.0], [3], {}, run.IMAGES["drives"].config, ())
+    assert capfd.readouterr().out == ""
+    shown = [row.split("|")[3].strip() for row in text.splitlines() if row.startswith("| ")][1:]
+    everything = f"with {there} images (all there are)"
+    assert shown == [f"{value:.1f} {everything}" for value in (5.0, points, 10.0, 20.0, 30.0)]
