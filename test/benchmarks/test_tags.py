@@ -15,6 +15,7 @@ import torch
 
 from benchmarks.tags import run
 from benchmarks.tags.community import COLUMNS, LAYOUT, ROWS, SETTINGS, STEPS, built
+from benchmarks.tags.fill import drawn_objects, fills
 from benchmarks.tags.learning import settle
 from benchmarks.tags.results import read_results, table
 from benchmarks.tags.scenes import CLASSES, SIZE, STUFF, THINGS, draw_scenes
@@ -32,6 +33,16 @@ def test_scenes_are_what_they_say():
             assert mask[y0].any() and mask[y1 - 1].any() and mask[:, x0].any() and mask[:, x1 - 1].any()
         assert (scene.semantic[~scene.masks.any(axis=0)] >= len(THINGS)).all()
         assert len(np.unique(scene.semantic[scene.semantic >= len(THINGS)])) <= 2
+
+
+def test_things_fill_half_of_their_boxes():
+    ids = np.zeros((60, 70), np.uint16)
+    ids[10:40, 20:60] = 2  # 30 x 40 pixels
+    ids[10:20, 20:50] = 0  # less 10 x 30: 900 of 1200, the box stays, for a column of it is left
+    ids[50:60, 0:30] = 1  # 300 pixels are too few
+    assert fills(ids) == {2: 0.75}
+    shares = [fill for kind, fill in drawn_objects(12, 3) if kind == "scenes, all"]
+    assert 0.45 < np.mean(shares) < 0.55 and min(shares) > 0.3
 
 
 def test_no_class_is_in_every_scene_and_each_is_in_some():
