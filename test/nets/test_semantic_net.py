@@ -74,6 +74,10 @@ def test_a_plain_surface_has_heat_as_a_textured_one():
     assert activations.shape == (1, 16, 8, 16)
     textured, plain = (part.square().mean() for part in (activations[..., :4], activations[..., 12:]))
     assert 0.5 < plain / textured < 2.0
+    with torch.no_grad():
+        net.last.weight.mul_(10)
+        net.last.bias.mul_(10)  # type: ignore[union-attr]
+    assert torch.allclose(net.activations(image), activations, atol=1e-3)
 
 
 def test_what_lies_far_from_a_cell_has_no_part_in_its_heat():
