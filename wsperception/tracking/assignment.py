@@ -20,7 +20,7 @@ def assign(sim: np.ndarray, min_similarity: float) -> tuple[np.ndarray, np.ndarr
         return lines, columns
     # A forbidden pair is priced exactly at the limit, as no pair at all would be. A huge price would make the solver
     # spoil a good pair merely to refuse one pair fewer. Gating in lap itself (cost_limit) took 60 times as long.
-    candidates = sim[np.ix_(lines, columns)].astype(np.float64)
+    candidates = sim[lines[:, None], columns].astype(np.float64)
     cost = candidates.max() - np.maximum(candidates, min_similarity)
     matched, _ = lap.lapjv(cost, extend_cost=True, return_cost=False)
     chosen = np.flatnonzero(matched >= 0)

@@ -163,7 +163,7 @@ def similarity(tracks: FullTracks, found: Found, seconds: float, full: FullSetti
     touching = terms.widened_iou(places, found.boxes, margin)
     touching *= tracks.class_ids[:, None] == found.class_ids[None, :]
     touching *= terms.same_size(places, found.boxes, full.size_gate)
-    lines, columns = np.nonzero(touching)
+    lines, columns = np.nonzero(touching > 0.0)
     parts: list[tuple[float | np.ndarray, np.ndarray]] = [(1.0, touching[lines, columns])]
     if found.label_map.size:
         near = np.flatnonzero(touching.any(axis=1))  # often half of the tracks

@@ -40,7 +40,7 @@ class FullTracks:
         return len(self.ids)
 
     def select(self, rows: np.ndarray) -> "FullTracks":
-        """The tracks at `rows`."""
+        """The tracks at `rows`, integers."""
         return FullTracks(
             self.ids[rows],
             self.class_ids[rows],
@@ -48,7 +48,7 @@ class FullTracks:
             self.first_ns[rows],
             self.last_ns[rows],
             self.scores[rows],
-            self.shapes[rows],
+            self.shapes.take(rows, 0),
             self.gallery.select(rows),
             self.stamp_ns,
         )

@@ -32,8 +32,8 @@ class Gallery:
         return Gallery(places, np.ones(count, np.int64), np.full(count, stamp_ns, np.int64))
 
     def select(self, rows: np.ndarray) -> "Gallery":
-        """The tracks at `rows`."""
-        return Gallery(self.embeddings[rows], self.counts[rows], self.written_ns[rows])
+        """The tracks at `rows`, integers."""
+        return Gallery(self.embeddings.take(rows, 0), self.counts[rows], self.written_ns[rows])
 
     def with_seen(self, rows: np.ndarray, embeddings: np.ndarray, stamp_ns: int, spacing_s: float) -> "Gallery":
         """The same, where the tracks at `rows` were just seen with `embeddings` (S, D).

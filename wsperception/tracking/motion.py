@@ -33,8 +33,9 @@ class Motion:
     spread: np.ndarray
 
     def select(self, rows: np.ndarray) -> "Motion":
-        """The tracks at `rows`."""
-        return Motion(self.position[rows], self.velocity[rows], self.spread[:, rows])
+        """The tracks at `rows`, integers."""
+        # A third of the time that brackets take.
+        return Motion(self.position.take(rows, 0), self.velocity.take(rows, 0), self.spread.take(rows, 1))
 
 
 NO_MOTION = Motion(np.zeros((0, 4)), np.zeros((0, 4)), np.zeros((3, 0, 4)))
@@ -93,7 +94,7 @@ def corrected(motion: Motion, positions: np.ndarray, measurement_noise: np.ndarr
 
     measurement_noise  (T,) standard deviation as share of the side
     """
-    side = motion.position[:, SIDE_OF]
+    side = motion.position.take(SIDE_OF, 1)
     pp, pv, vv = motion.spread
     total = pp + (measurement_noise[:, None] * side) ** 2
     gain, gain_velocity = pp / total, pv / total
@@ -173,7 +174,7 @@ def _looming(motion: Motion, seconds: float) -> np.ndarray:
 
 def _strides(position: np.ndarray) -> np.ndarray:
     """(T, 4) what the motion of each coordinate is measured by: the side, for x the root of both sides."""
-    strides = position[:, SIDE_OF]
+    strides = position.take(SIDE_OF, 1)
     strides[:, 0] = np.sqrt(position[:, 2] * position[:, 3])
     strides[:, 2:] *= SIZE_SHARE
     return strides
