@@ -117,17 +117,18 @@ def _axes(keys: Tensor, dims: int) -> list[Tensor]:
     keys  (M,) int64, ascending
     """
     digits = 2 ** (BITS * torch.arange(dims, device=keys.device))
-    rows = torch.arange(len(keys), device=keys.device)
+    none = len(keys)
+    keys = torch.cat([keys, keys.new_tensor([torch.iinfo(keys.dtype).max // 2])])  # a node that is nobody's neighbour
+    rows = torch.arange(none + 1, device=keys.device)
     axes = []
     for axis in range(dims + 1):
         # The last coordinate is not part of the key: the others determine it.
-        step = digits.sum() - (digits[axis] * (dims + 1) if axis < dims else 0)
-        found = [rows]
-        for wanted in (keys + step, keys - step):
-            place = torch.searchsorted(keys, wanted).clamp(max=len(keys) - 1)
-            found.append(torch.where(keys[place] == wanted, place, len(keys)))
-        table = torch.stack(found, dim=1)
-        axes.append(torch.cat([table, table.new_full((1, 3), len(keys))]).int())
+        wanted = keys + digits.sum() - (digits[axis] * (dims + 1) if axis < dims else 0)
+        place = torch.searchsorted(keys, wanted).clamp(max=none)
+        ahead = torch.where(keys[place] == wanted, place, none)
+        behind = torch.full_like(rows, none).scatter_(0, ahead, rows)  # whoever is ahead of one has it behind
+        behind[none] = none
+        axes.append(torch.stack([rows, ahead, behind], dim=1).int())
     return axes
 
 
