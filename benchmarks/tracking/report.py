@@ -146,7 +146,7 @@ def _plot(values: dict[Key, dict[str, list[float]]], split: str, path: Path) -> 
                 middle = np.array([seed.mean() for seed in seeds])
                 spread = np.array([[m - s.min(), s.max() - m] for m, s in zip(middle, seeds, strict=True)]).T
                 colour, width = COLOURS[index % len(COLOURS)], 2.4 if tracker == CHOSEN else 1.3
-                place = np.arange(len(names)) + 0.04 * (index - 2.5)
+                place = np.arange(len(names)) + 0.015 * (index - 2.5)  # more would lift lines on the slope
                 axis.errorbar(
                     place, middle, spread, color=colour, linewidth=width, marker="o", markersize=4, label=tracker
                 )
