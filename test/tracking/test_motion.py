@@ -45,8 +45,9 @@ def test_unseen_tracks_slow_down():
 def test_growth_fades_also_while_a_track_is_seen():
     state = kalman.Motion(np.array([[0.0, 0, 10, 20]]), np.array([[40.0, 0, 8, -6]]), np.ones((3, 1, 4)))
     state = kalman.predicted(state, 0.5, 1.0, np.ones(1), 0.5)
-    assert state.velocity[0] == pytest.approx([40.0, 0.0, 4.0, -3.0])
-    assert state.position[0] == pytest.approx([20.0, 0.0, 10 + 0.5 * 6, 20 - 0.5 * 4.5])
+    # The height shrinks by 6 / 20 per second, for 0.5 s at 3/4 of that on average: 20 / (1 + 0.1125).
+    assert state.velocity[0] == pytest.approx([40.0, 0.0, 4.0, -3.0 / 1.1125**2])
+    assert state.position[0] == pytest.approx([20.0, 0.0, 10 + 0.5 * 6, 20 / 1.1125])
 
 
 def test_what_comes_nearer_moves_as_a_pinhole_camera_sees_it():
@@ -67,6 +68,23 @@ def test_what_grows_in_one_side_only_or_shrinks_does_not_come_nearer():
     # Twice as near in one step is the most that is believed: 0.9 of the distance would make 10 x.
     state = kalman.Motion(np.array([[0.0, 0, 10, 20]]), np.array([[40.0, 0, 18, 36]]), np.ones((3, 1, 4)))
     assert kalman.predicted(state, 0.5, 1.0, np.ones(1), 1.0).position[0, 0] == pytest.approx(2 * 20.0)
+
+
+def test_what_goes_away_shrinks_as_a_pinhole_camera_sees_it():
+    # As above, but going away at 10 m/s: 0.2 s later it is 22 m ahead. Its place goes on at constant velocity.
+    metres = np.array([[3.0, 1.0, 2.0, 1.5]])
+    state = kalman.Motion(metres * 700 / 20, -metres * 700 * 10 / 20**2, np.ones((3, 1, 4)))
+    state = kalman.predicted(state, 0.2, 1.0, np.ones(1), 1.0)
+    assert state.position[0, 2:] == pytest.approx(metres[0, 2:] * 700 / 22)
+    assert state.velocity[0, 2:] == pytest.approx(-metres[0, 2:] * 700 * 10 / 22**2)
+    assert state.position[0, 0] == pytest.approx(3.0 * 700 / 20 - 0.2 * 3.0 * 700 * 10 / 20**2)
+
+
+def test_a_side_that_is_hidden_fast_does_not_vanish():
+    # 60 px/s off a height of 20 px would leave nothing after a third of a second; 20 / (1 + 3 x 0.5) = 8.
+    state = kalman.Motion(np.array([[0.0, 0, 10, 20]]), np.array([[0.0, 0, 4, -60]]), np.ones((3, 1, 4)))
+    state = kalman.predicted(state, 0.5, 1.0, np.ones(1), 1.0)
+    assert state.position[0, 2:] == pytest.approx([12.0, 8.0])
 
 
 def test_sizes_are_surer_than_places():

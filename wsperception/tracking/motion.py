@@ -72,21 +72,23 @@ def predicted(
     slowdown            (T,) share of the velocity that is left afterwards; 1 for a track that was just seen
     size_slowdown       the share that is left, besides, of the velocity of width and height
 
-    What comes nearer moves and grows faster and faster in the image, see `_looming`.
+    What comes nearer moves and grows faster and faster in the image, see `_looming`; a side that shrinks does so more
+    and more slowly, see `_fading`.
     """
     noise = (acceleration_noise * _strides(motion.position)) ** 2
     keep = slowdown[:, None] * np.array([1.0, 1.0, size_slowdown, size_slowdown])  # (T, 4)
     travel = seconds * (1.0 + keep) / 2.0  # the mean share of the velocity on the way
     pp, pv, vv = motion.spread
     gained = travel * vv
-    looming = _looming(motion, seconds)
-    position = motion.position + looming * travel * motion.velocity
+    change = np.repeat(_looming(motion, seconds), 4, axis=1)
+    change[:, 2:] *= _fading(motion, travel[:, 2:])
+    position = motion.position + change * travel * motion.velocity
     np.maximum(position[:, 2:], MIN_SIDE, out=position[:, 2:])
     spread = np.empty_like(motion.spread)
     spread[0] = pp + travel * (2.0 * pv + gained) + noise * (seconds**3 / 3.0)
     spread[1] = keep * (pv + gained) + noise * (seconds**2 / 2.0)
     spread[2] = keep**2 * vv + noise * seconds
-    return Motion(position, keep * looming**2 * motion.velocity, spread)
+    return Motion(position, keep * change**2 * motion.velocity, spread)
 
 
 def corrected(motion: Motion, positions: np.ndarray, measurement_noise: np.ndarray) -> Motion:
@@ -170,6 +172,18 @@ def _looming(motion: Motion, seconds: float) -> np.ndarray:
     """
     growth = (motion.velocity[:, 2:] / motion.position[:, 2:]).min(axis=1)
     return np.asarray(1.0 / (1.0 - np.minimum(np.maximum(growth * seconds, 0.0), MOST_LOOMING)))[:, None]
+
+
+def _fading(motion: Motion, travel: np.ndarray) -> np.ndarray:
+    """(T, 2) 1 / (1 + r t): by how much less than at constant velocity a side shrinks in `travel` (T, 2) seconds t.
+
+    The law of `_looming` for what goes away; r is the side's own decrease per second and side, none where it grows. So
+    no side vanishes: what is hidden bit by bit shrinks fast, and at constant velocity its track, once lost, would be a
+    line within a few frames, which nothing that appears again overlaps.
+    """
+    loss = np.minimum(motion.velocity[:, 2:] / motion.position[:, 2:], 0.0)
+    fading: np.ndarray = 1.0 / (1.0 - loss * travel)
+    return fading
 
 
 def _strides(position: np.ndarray) -> np.ndarray:
