@@ -139,7 +139,7 @@ def test_nothing_is_left_of_an_interrupted_write(tmp_path: Path, monkeypatch: py
 def test_what_is_no_image_is_named(tmp_path: Path) -> None:
     text = tmp_path / "text.png"
     text.write_text("no image")
-    with pytest.raises(InputError, match=r"text.png: expected an image that OpenCV reads"):
+    with pytest.raises(InputError, match=r"text.png: not an image that OpenCV reads"):
         prepare_proposals([text], SETTINGS, tmp_path / "cache")
     with pytest.raises(InputError, match=r"absent.png: cannot be read: No such file or directory"):
         prepare_proposals([tmp_path / "absent.png"], SETTINGS, tmp_path / "cache")
