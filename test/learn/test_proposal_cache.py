@@ -141,5 +141,5 @@ def test_what_is_no_image_is_named(tmp_path: Path) -> None:
     text.write_text("no image")
     with pytest.raises(InputError, match=r"text.png: not an image that OpenCV reads"):
         prepare_proposals([text], SETTINGS, tmp_path / "cache")
-    with pytest.raises(InputError, match=r"absent.png: cannot be read: No such file or directory"):
+    with pytest.raises(InputError, match=r"absent.png: no such file; expected an image"):
         prepare_proposals([tmp_path / "absent.png"], SETTINGS, tmp_path / "cache")
