@@ -25,7 +25,7 @@ from wsperception.overlay import track_colour
 COLUMNS = ("blobs", "best", "wise", "true-points")
 GAP = 2
 SCALE = 2
-SURE = 0.5
+SURE = 0.25
 """Masks of a lower score are not shown."""
 
 

@@ -124,12 +124,7 @@ def tag_masks(net: Network, settings: Any, data: ClipSettings, frame: LabelledFr
 
 
 def _proposals(image: np.ndarray, settings: community.Settings | jtsm.Settings) -> Proposals:
-    found = segment_proposals(image, settings.segments)
-    kept = found.areas <= settings.largest_segment * found.superpixels.size
-    return Proposals(
-        found.superpixels, np.ascontiguousarray(found.membership[:, kept]), found.objectness[kept], found.boxes[kept],
-        found.areas[kept],
-    )  # fmt: skip
+    return segment_proposals(image, settings.segments).at_most(settings.largest_segment)
 
 
 def _tags(net: Network, picture: Picture) -> np.ndarray:

@@ -9,7 +9,7 @@ from typing import Any
 
 from benchmarks.tags.learning import Schedule
 from benchmarks.wsmots.report import spread
-from wsperception.errors import InputError
+from training.results_folder import claim_folder
 from wsperception.learn.kept_work import whole_file
 
 Results = Mapping[str, Mapping[int, Mapping[str, float]]]
@@ -59,10 +59,7 @@ def measure_missing(
 
     Raises InputError where the folder holds results of other settings.
     """
-    kept: Path = options.out / "settings.json"
-    if kept.exists() and json.loads(kept.read_text()) != settings:
-        raise InputError(f"{options.out}: holds results of other settings, see settings.json; expected a new folder")
-    write(kept, json.dumps(settings))
+    claim_folder(options.out, settings)
     for seed in options.seeds:
         for row in options.rows:
             path = options.out / "results" / f"{row}@{seed}.json"

@@ -174,6 +174,19 @@ def test_outlines_judge_the_same_segments_otherwise() -> None:
     assert ranks[0] < ranks[1]
 
 
+def test_large_segments_can_be_left_out() -> None:
+    found = segment_proposals(picture(), ProposalSettings(superpixels=40))
+    share = float(np.median(found.areas)) / found.superpixels.size
+    kept = found.at_most(share)
+    rows = np.flatnonzero(found.areas <= np.median(found.areas))
+    assert 0 < len(kept) == len(rows) < len(found)
+    for own, row in enumerate(rows.tolist()):
+        np.testing.assert_array_equal(kept.mask(own), found.mask(row))
+    np.testing.assert_array_equal(kept.boxes, found.boxes[rows])
+    np.testing.assert_array_equal(kept.objectness, found.objectness[rows])
+    assert len(found.at_most(0.0)) == 0
+
+
 def test_the_same_image_gives_the_same_proposals() -> None:
     first, second = (segment_proposals(picture(), ProposalSettings(superpixels=40)) for _ in range(2))
     np.testing.assert_array_equal(first.membership, second.membership)

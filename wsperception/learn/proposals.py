@@ -74,6 +74,12 @@ class Proposals:
         chosen: np.ndarray = self.membership[:, proposal][self.superpixels]
         return chosen
 
+    def at_most(self, share: float) -> "Proposals":
+        """Those that cover at most `share` of the image."""
+        kept = self.areas <= share * self.superpixels.size
+        membership = np.ascontiguousarray(self.membership[:, kept])
+        return Proposals(self.superpixels, membership, self.objectness[kept], self.boxes[kept], self.areas[kept])
+
 
 def segment_proposals(image: np.ndarray, settings: ProposalSettings) -> Proposals:
     """Proposals of an image (H, W, 3) uint8 RGB: every superpixel, every union that the merging made of them, and

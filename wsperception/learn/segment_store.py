@@ -69,12 +69,9 @@ class SegmentStore:
 
 def image_segments(image: np.ndarray, settings: ProposalSettings, largest: float) -> Segments:
     """The proposals of an image (H, W, 3) uint8 RGB that cover at most the share `largest` of it."""
-    found = segment_proposals(image, settings)
+    found = segment_proposals(image, settings).at_most(largest)
     assert len(found.membership) < 65535  # OUTSIDE
-    kept = found.areas <= largest * found.superpixels.size
-    return Segments(
-        found.superpixels.astype(np.uint16), np.ascontiguousarray(found.membership[:, kept]), found.objectness[kept]
-    )
+    return Segments(found.superpixels.astype(np.uint16), found.membership, found.objectness)
 
 
 def _read(path: Path, size: tuple[int, ...]) -> Segments:
