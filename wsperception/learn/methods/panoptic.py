@@ -90,6 +90,7 @@ class PanopticNet(nn.Module):
 
     @property
     def settings(self) -> SemanticSettings:
+        """Of the semantic network."""
         return self.semantic.settings
 
     @property
