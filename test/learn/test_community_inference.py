@@ -70,7 +70,8 @@ def test_a_detection_is_its_proposal_regressed_and_of_its_best_class():
     best = int(scores.max(dim=1).values.argmax())
     assert found.scores[0] == pytest.approx(scores[best].max().item(), rel=1e-5)
     assert found.class_ids[0] == int(scores[best].argmax())
-    width, delta = BOXES[best, 2] - BOXES[best, 0], outputs.deltas[best, 0]
+    # Offsets are ten times what the middle moves by, in widths, and five times the logarithm of the width's change.
+    width, delta = BOXES[best, 2] - BOXES[best, 0], outputs.deltas[best, 0] / torch.tensor([10.0, 10.0, 5.0, 5.0])
     middle = (BOXES[best, 0] + BOXES[best, 2]) / 2 + delta[0].item() * width
     half = width * delta[2].exp().item() / 2
     assert found.boxes[0, [0, 2]] == pytest.approx(np.clip([middle - half, middle + half], 0, 80), abs=1e-3)
