@@ -54,3 +54,20 @@ def full(**values: object) -> TrackerSettings:
 def run(tracker: Tracker, frames: list[Instances], interval_s: float = 0.1) -> list[list[int]]:
     """Ids of each frame."""
     return [tracker.update(frame, round(index * interval_s * 1e9)).tolist() for index, frame in enumerate(frames)]
+
+
+def random_story(seed: int, frames: int = 15, lowest: float = 0.05) -> list[Instances]:
+    """Objects of two classes on a walk, with misses, births and scores from `lowest` to 1."""
+    rng = np.random.default_rng(seed)
+    corners = rng.uniform(0, 250, (7, 2)) * [1.0, 0.3]
+    angles, classes = rng.uniform(0, 2 * np.pi, 7), rng.integers(0, 2, 7)
+    story = []
+    for _ in range(frames):
+        corners = corners + rng.normal(0, 4, corners.shape)
+        seen = np.flatnonzero(rng.random(7) < 0.7)
+        wobble = angles[seen] + rng.normal(0, 0.2, len(seen))
+        embeddings = np.stack([np.cos(wobble), np.sin(wobble)], axis=1)
+        boxes = [at(float(x), float(y)) for x, y in corners[seen]]
+        scores = rng.uniform(lowest, 1.0, len(seen)).tolist()
+        story.append(detections(boxes, embeddings.tolist(), scores, classes[seen].tolist()))
+    return story

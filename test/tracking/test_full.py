@@ -1,26 +1,10 @@
 """The full association: life stories, and times at several frame rates."""
 
-import importlib.util
-from pathlib import Path
-
 import pytest
+from stories import NOTHING, at, detections, full, moving, run
 
 from wsperception.tracking import Tracker
 from wsperception.types import Instances
-
-_spec = importlib.util.spec_from_file_location("stories", Path(__file__).with_name("stories.py"))
-assert _spec is not None and _spec.loader is not None
-stories = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(stories)
-NOTHING, at, detections, full, moving, run = (
-    stories.NOTHING,
-    stories.at,
-    stories.detections,
-    stories.full,
-    stories.moving,
-    stories.run,
-)
-
 
 RATES = [5, 10, 30]
 

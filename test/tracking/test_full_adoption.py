@@ -1,23 +1,9 @@
 """The full association: before a track begins, one that is missing nearby is gone on with."""
 
-import importlib.util
-from pathlib import Path
+from stories import EAST, NORTH, at, detections, full, run
 
 from wsperception.tracking import Tracker
 from wsperception.types import Instances
-
-_spec = importlib.util.spec_from_file_location("stories", Path(__file__).with_name("stories.py"))
-assert _spec is not None and _spec.loader is not None
-stories = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(stories)
-EAST, NORTH, at, detections, full, run = (
-    stories.EAST,
-    stories.NORTH,
-    stories.at,
-    stories.detections,
-    stories.full,
-    stories.run,
-)
 
 
 def jumping(embedding: list[float] = EAST, score: float = 0.95) -> list[Instances]:

@@ -1,26 +1,10 @@
 """The full association: lost tracks found again by their embeddings."""
 
-import importlib.util
-from pathlib import Path
-
 import numpy as np
+from stories import EAST, NOTHING, SIZE, at, detections, full, run
 
 from wsperception.tracking import Tracker
 from wsperception.types import Instances
-
-_spec = importlib.util.spec_from_file_location("stories", Path(__file__).with_name("stories.py"))
-assert _spec is not None and _spec.loader is not None
-stories = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(stories)
-EAST, NOTHING, SIZE, at, detections, full, run = (
-    stories.EAST,
-    stories.NOTHING,
-    stories.SIZE,
-    stories.at,
-    stories.detections,
-    stories.full,
-    stories.run,
-)
 
 
 def test_found_again_by_appearance_and_only_by_appearance():

@@ -1,18 +1,10 @@
 """The full association: masks decide where boxes cannot."""
 
-import importlib.util
-from pathlib import Path
-
 import numpy as np
+from stories import SIZE, detections, full
 
 from wsperception.tracking import Tracker
 from wsperception.types import Instances
-
-_spec = importlib.util.spec_from_file_location("stories", Path(__file__).with_name("stories.py"))
-assert _spec is not None and _spec.loader is not None
-stories = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(stories)
-SIZE, detections, full = stories.SIZE, stories.detections, stories.full
 
 
 def test_masks_decide_where_boxes_cannot():

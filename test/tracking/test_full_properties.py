@@ -1,40 +1,14 @@
 """The full association: what holds in any story."""
 
-import importlib.util
-from pathlib import Path
-
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import settings as run_settings
 from hypothesis import strategies as st
+from stories import at, detections, full, random_story, run
 
 from wsperception.errors import InputError
 from wsperception.tracking import Tracker
-from wsperception.types import Instances
-
-_spec = importlib.util.spec_from_file_location("stories", Path(__file__).with_name("stories.py"))
-assert _spec is not None and _spec.loader is not None
-stories = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(stories)
-at, detections, full, run = stories.at, stories.detections, stories.full, stories.run
-
-
-def random_story(seed: int, frames: int = 15) -> list[Instances]:
-    """Objects of two classes on a walk, with misses, births and scores from 0.05 to 1."""
-    rng = np.random.default_rng(seed)
-    corners = rng.uniform(0, 250, (7, 2)) * [1.0, 0.3]
-    angles, classes = rng.uniform(0, 2 * np.pi, 7), rng.integers(0, 2, 7)
-    story = []
-    for _ in range(frames):
-        corners = corners + rng.normal(0, 4, corners.shape)
-        seen = np.flatnonzero(rng.random(7) < 0.7)
-        wobble = angles[seen] + rng.normal(0, 0.2, len(seen))
-        embeddings = np.stack([np.cos(wobble), np.sin(wobble)], axis=1)
-        boxes = [at(float(x), float(y)) for x, y in corners[seen]]
-        scores = rng.uniform(0.05, 1.0, len(seen)).tolist()
-        story.append(detections(boxes, embeddings.tolist(), scores, classes[seen].tolist()))
-    return story
 
 
 @run_settings(derandomize=True, deadline=None, database=None, max_examples=40)

@@ -1,22 +1,8 @@
 """The full association: which scores begin, confirm and carry a track."""
 
-import importlib.util
-from pathlib import Path
+from stories import NOTHING, at, detections, full, moving, run
 
 from wsperception.tracking import Tracker
-
-_spec = importlib.util.spec_from_file_location("stories", Path(__file__).with_name("stories.py"))
-assert _spec is not None and _spec.loader is not None
-stories = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(stories)
-NOTHING, at, detections, full, moving, run = (
-    stories.NOTHING,
-    stories.at,
-    stories.detections,
-    stories.full,
-    stories.moving,
-    stories.run,
-)
 
 
 def test_low_scores_go_on_with_tracks_and_begin_none():

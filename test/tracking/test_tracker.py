@@ -1,21 +1,14 @@
 """One tracker under either association: its clock, resets, several cameras, image sizes, settings."""
 
 import dataclasses
-import importlib.util
 import tracemalloc
-from pathlib import Path
 
 import numpy as np
 import pytest
+from stories import NOTHING, at, detections, full, run
 
 from wsperception.errors import InputError
 from wsperception.tracking import FullSettings, Tracker, TrackerSettings
-
-_spec = importlib.util.spec_from_file_location("stories", Path(__file__).with_name("stories.py"))
-assert _spec is not None and _spec.loader is not None
-stories = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(stories)
-NOTHING, at, detections, full, run = stories.NOTHING, stories.at, stories.detections, stories.full, stories.run
 
 
 def test_states_under_the_papers_association():
