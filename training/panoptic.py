@@ -23,6 +23,7 @@ if __name__ == "__main__":  # run as a file: the repository, not this folder, is
 import numpy as np
 
 from training import train
+from training.checkpoint import load_tensors
 from training.distributed import Processes, join
 from training.panoptic_labelling import Labeller, WeakImage, label_images, write_folder
 from training.prepare import image_size
@@ -77,8 +78,10 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _rounds(options: argparse.Namespace, recipe: Recipe) -> Rounds:
-    """The rounds of the command line. A weak folder that is wrong leaves no trace below --out."""
+    """The rounds of the command line. What is wrong with a weak folder, or --imagenet, leaves no trace below --out."""
     read = [_tagged_frames(root, recipe) for root in options.weak]
+    if options.imagenet not in (None, train.DOWNLOAD):
+        load_tensors(Path(options.imagenet))
     folders = {kind: [str(root) for root in getattr(options, kind)] for kind in ("weak", "full")}
     start = {} if options.imagenet is None else {"imagenet": options.imagenet}
     claim_folder(options.out, folders | start | {"recipe": recipe.mapping()}, "rounds.json")

@@ -15,8 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from benchmarks.panoptic.report import SHOWN, table, write_picture
+from training.checkpoint import load_tensors, save_tensors
 from training.results_folder import claim_folder
 from wsperception.data.coco_panoptic import open_sequences
 from wsperception.data.drive.settings import DriveSettings
@@ -55,16 +57,17 @@ class Bench:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Exit status: 0 done, 2 --out holds results of other settings."""
+    """Exit status: 0 done, 2 --out holds results of other settings, or --pretrained is no file of weights."""
     options = _parse(arguments)
     try:
+        weights = None if options.pretrained is None else load_tensors(options.pretrained)
         claim_folder(options.out, {name: str(getattr(options, name)) for name in SHARED})
     except InputError as error:
         print(error, file=sys.stderr)
         return 2
     drives = tuple(_drive(options, f"train-{seed}", seed, options.train) for seed in TRAIN_SEEDS)
     val = _drive(options, "val", VAL_SEED, options.val)
-    imagenet = _imagenet(options)
+    imagenet = _imagenet(weights, options.out)
     for seed in options.seeds:
         bench = Bench(options.out, drives, val, options.config, seed, tuple(options.set), options.detector, imagenet)
         for row in options.rows:
@@ -90,14 +93,13 @@ def _drive(options: argparse.Namespace, name: str, seed: int, sequences: int) ->
     return folder
 
 
-def _imagenet(options: argparse.Namespace) -> Path | None:
-    """The weights of --pretrained for our inputs; None from scratch, which is said."""
-    if options.pretrained is None:
+def _imagenet(weights: dict[str, Tensor] | None, out: Path) -> Path | None:
+    """The file below `out` of weights of MobileNetV2, made for our inputs; None from scratch, which is said."""
+    if weights is None:
         print("no weights of ImageNet: both networks start from scratch, as the paper's do not")
         return None
-    path: Path = options.out / "imagenet.pth"
-    same = torch.full((3,), 128.0)
-    torch.save(for_our_inputs(torch.load(options.pretrained, weights_only=True), same, same), path)
+    path, same = out / "imagenet.pth", torch.full((3,), 128.0)
+    save_tensors(path, for_our_inputs(weights, same, same))
     return path
 
 

@@ -149,6 +149,10 @@ def test_what_is_missing_is_said(drive: Path, tmp_path: Path, capsys: pytest.Cap
     assert panoptic.main(options("--weak", tmp_path / "bare", "--out", tmp_path / "out")) == 2
     assert "tags.json: no such file" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+    absent = options("--full", drive, "--out", tmp_path / "out", "--imagenet", tmp_path / "absent.pth")
+    assert panoptic.main(absent) == 2
+    assert "absent.pth: no such file" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
     common = ["--method", "panoptic", "--data", str(drive), "--out", str(tmp_path / "run"), "--workers", "0"]
     assert train.main([*common, *options()]) == 2
     error = capsys.readouterr().err
