@@ -48,9 +48,8 @@ class Detected:
         starts = np.concatenate([np.zeros(1, np.int64), *(entry[0::2][: len(entry) // 2] for entry in bounds)])
         ends = np.concatenate([np.zeros(1, np.int64), *(entry[1::2] for entry in bounds)])
         numbers = np.repeat(np.arange(len(bounds) + 1), [1, *(len(entry) // 2 for entry in bounds)])
-        order = np.lexsort(
-            (ends, starts)
-        )  # column by column: objects are disjoint, so one ends where the next may begin
+        # Column by column: objects are disjoint, so one ends where the next may begin.
+        order = np.lexsort((ends, starts))
         starts, ends, numbers = starts[order], ends[order], numbers[order]
         lengths = np.stack([ends - starts, np.append(starts[1:], height * width) - ends], axis=1)
         values = np.stack([numbers, np.zeros_like(numbers)], axis=1).astype(np.uint16)

@@ -86,7 +86,7 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument("--out", type=Path, default=Path("out/tracking"))
     parser.add_argument("--splits", nargs="+", choices=sorted(SPLITS), default=["report", "mot15_tud"])
-    parser.add_argument("--seeds", type=int, nargs="+", default=[110, 111, 112, 113, 114], help="noise seeds")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[115, 116, 117, 118, 119], help="noise seeds")
     parser.add_argument("--trackers", nargs="*", help="only these, by name")
     return parser.parse_args()
 
