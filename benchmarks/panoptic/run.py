@@ -14,20 +14,18 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
 from benchmarks.panoptic.report import SHOWN, table, write_picture
-from training.checkpoint import load_tensors, save_tensors
+from benchmarks.pretrained import PRETRAINED, ROOT, write_for_our_inputs
+from training.checkpoint import load_tensors
 from training.results_folder import claim_folder
 from wsperception.data.coco_panoptic import open_sequences
 from wsperception.data.drive.settings import DriveSettings
 from wsperception.data.drive.write import write_drive
 from wsperception.errors import InputError
 from wsperception.learn.panoptic_tags import write_tags
-from wsperception.nets.weights import for_our_inputs
 
-ROOT = Path(__file__).resolve().parents[2]
 TRAIN_SEEDS, VAL_SEED = (8100, 8200), 8300
 """Of the drives."""
 ROWS = {"full": ((0, 1), ()), "weak": ((), (0, 1)), "semi": ((0,), (1,))}
@@ -35,8 +33,6 @@ ROWS = {"full": ((0, 1), ()), "weak": ((), (0, 1)), "semi": ((0,), (1,))}
 ROUNDS = 2
 SHARED = ("config", "set", "pretrained", "detector", "train", "val", "frames", "size", "crop", "share")
 """Options that decide the results."""
-PRETRAINED = ROOT.parent / "shared/data/imagenet_mobilenetv2/mobilenet_v2_from_tflite_quant.pth"
-"""MobileNetV2's weights for images (p - 128) / 128, where they are at hand."""
 CONFIGS = {True: ROOT / "config/panoptic-mobile.yaml", False: ROOT / "config/panoptic-tiny.yaml"}
 """The recipe with weights of ImageNet, and the one from scratch."""
 ROUNDS_SCORED = {"full": (0, 1), "weak": (0, 1), "semi": (1,)}
@@ -98,9 +94,7 @@ def _imagenet(weights: dict[str, Tensor] | None, out: Path) -> Path | None:
     if weights is None:
         print("no weights of ImageNet: both networks start from scratch, as the paper's do not")
         return None
-    path, same = out / "imagenet.pth", torch.full((3,), 128.0)
-    save_tensors(path, for_our_inputs(weights, same, same))
-    return path
+    return write_for_our_inputs(weights, out / "imagenet.pth")
 
 
 def _train_row(bench: Bench, row: str) -> None:
@@ -146,7 +140,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--config", type=Path, help="default: config/panoptic-mobile.yaml, or -tiny from scratch")
     parser.add_argument(
-        "--pretrained", type=Path, default=PRETRAINED if PRETRAINED.exists() else None, metavar="FILE",
+        "--pretrained", type=Path, default=PRETRAINED, metavar="FILE",
         help="MobileNetV2's ImageNet weights for images (p - 128) / 128, with torchvision's names (%(default)s)",
     )  # fmt: skip
     parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="change the recipe")

@@ -3,6 +3,7 @@
     python -m benchmarks.wsmots.run --out out/wsmots
     python -m benchmarks.wsmots.run --out out/wsmots-cuda --device cuda
 
+The network starts from MobileNetV2's weights of ImageNet where they are at hand, as the paper's does from a ResNet's.
 Goes on where it stopped: a (row, seed) that has its result is not repeated, a detector that was cut short resumes at
 its last checkpoint. Writes table.md and ablation.png below --out.
 """
@@ -15,12 +16,14 @@ import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from benchmarks.pretrained import PRETRAINED, ROOT, write_for_our_inputs
 from benchmarks.wsmots.mask_training import Windows, train_masks
 from benchmarks.wsmots.report import KNOWN, plot, read_results, tables
 from benchmarks.wsmots.rows import CLASSES, DETECTOR, MEASURES, ROWS
 from benchmarks.wsmots.scenes import Scenes, write_scenes
 from benchmarks.wsmots.true_boxes import write_true_box_masks
 from training import train
+from training.checkpoint import load_tensors
 from training.export import main as export_bundle
 from training.recipe import read_recipe, write_json
 from training.results_folder import claim_folder
@@ -28,7 +31,6 @@ from wsperception.errors import InputError
 from wsperception.evaluation.command import evaluate_command
 from wsperception.track import TrackRequest, run_track
 
-ROOT = Path(__file__).resolve().parents[2]
 SILHOUETTES = ROOT.parent / "shared/data/kitti_mots_gt/instances_txt"
 HEADS_RATE = 2.0
 """Learning rate of the two branches that a row trains, over that of the detector."""
@@ -51,12 +53,14 @@ class Bench:
     score: float
     jobs: int
     changes: tuple[str, ...]
+    imagenet: Path | None
 
 
 def main(arguments: list[str] | None = None) -> None:
     options = _parse(arguments)
     decisive = {name: str(value) for name, value in vars(options).items() if name not in NOT_DECISIVE}
     try:
+        weights = None if options.pretrained is None else load_tensors(options.pretrained)
         claim_folder(options.out, decisive)
     except InputError as error:
         print(error, file=sys.stderr)
@@ -67,13 +71,13 @@ def main(arguments: list[str] | None = None) -> None:
     silhouettes = None if options.synthetic or not options.silhouettes.is_dir() else options.silhouettes
     print("silhouettes of KITTI MOTS" if silhouettes else "synthetic silhouettes", flush=True)
     drives = write_scenes(options.out / "drives", scenes, silhouettes, options.jobs)
-    config = options.config or Path(__file__).with_name("cuda.yaml" if options.device == "cuda" else "cpu.yaml")
     changes = tuple(options.set)
     if options.iterations is not None:
         changes += (f"training.iterations={options.iterations}",)
+    imagenet = None if weights is None else write_for_our_inputs(weights, options.out / "imagenet.pth")
     bench = Bench(
-        options.out, drives[0], drives[1], options.device, config, options.detector_iterations, options.views,
-        options.score, options.jobs, changes,
+        options.out, drives[0], drives[1], options.device, options.config, options.detector_iterations, options.views,
+        options.score, options.jobs, changes, imagenet,
     )  # fmt: skip
     for seed in options.seeds:
         _run_seed(bench, seed, options.rows)
@@ -121,7 +125,7 @@ def _train_detector(bench: Bench, run: Path, seed: int) -> None:
     arguments = [
         "--method", "wsmots", "--data", str(bench.train), "--out", str(run), "--config", str(bench.config),
         "--seed", str(seed), "--device", bench.device, "--cache", str(bench.out / "cache"), "--resume", "auto",
-        "--workers", str(bench.jobs),
+        "--workers", str(bench.jobs), *([] if bench.imagenet is None else ["--imagenet", str(bench.imagenet)]),
     ]  # fmt: skip
     for change in (*bench.changes, *DETECTOR.changes, f"training.iterations={bench.detector_iterations}"):
         arguments += ["--set", change]
@@ -185,7 +189,15 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--rows", nargs="+", choices=list(KNOWN), default=list(ROWS), metavar="ROW", help="%(choices)s")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
-    parser.add_argument("--config", type=Path, help="shared recipe; default: cpu.yaml or cuda.yaml beside this file")
+    parser.add_argument(
+        "--config", type=Path, help="shared recipe, from scratch; default: cuda.yaml beside this file on a GPU, "
+        "mobile.yaml with --pretrained, else cpu.yaml",
+    )  # fmt: skip
+    parser.add_argument(
+        "--pretrained", type=Path, metavar="FILE",
+        help="start from MobileNetV2's ImageNet weights for images (p - 128) / 128, with torchvision's names; "
+        f"default with neither --config nor a GPU: {PRETRAINED}",
+    )  # fmt: skip
     parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="change the recipe")
     parser.add_argument("--iterations", type=int, help="steps of each row; default: the recipe's")
     parser.add_argument("--detector-iterations", type=int, default=1000, help="steps of the detector of a seed")
@@ -199,7 +211,13 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--val-frames", type=int, default=15)
     parser.add_argument("--size", type=int, nargs=2, default=(375, 1242), metavar=("H", "W"), help="synthetic images")
     parser.add_argument("--jobs", type=int, default=2, help="processes that draw and make pseudo masks")
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    if options.config is None and options.device == "cpu":
+        options.pretrained = options.pretrained or PRETRAINED
+    if options.config is None:
+        name = "mobile" if options.pretrained else "cuda" if options.device == "cuda" else "cpu"
+        options.config = Path(__file__).with_name(f"{name}.yaml")
+    return options
 
 
 if __name__ == "__main__":

@@ -127,6 +127,29 @@ def test_scenes_are_drawn_once(tmp_path: Path):
     assert first.stat().st_mtime_ns == before
 
 
+def test_recipe_follows_device_and_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def choice(*arguments: str) -> tuple[str, Path | None]:
+        options = run._parse(["--out", "somewhere", *arguments])
+        return options.config.name, options.pretrained
+
+    here, given = tmp_path / "here.pth", tmp_path / "given.pth"
+    monkeypatch.setattr(run, "PRETRAINED", here)
+    assert choice() == ("mobile.yaml", here)
+    assert choice("--pretrained", str(given)) == ("mobile.yaml", given)
+    assert choice("--device", "cuda") == ("cuda.yaml", None)
+    assert choice("--config", "cpu.yaml") == ("cpu.yaml", None)
+    monkeypatch.setattr(run, "PRETRAINED", None)
+    assert choice() == ("cpu.yaml", None)
+
+
+def test_weights_that_are_none_leave_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    (tmp_path / "weights.pth").write_text("no weights")
+    with pytest.raises(SystemExit, match="2"):
+        run.main(["--out", str(tmp_path / "out"), "--pretrained", str(tmp_path / "weights.pth")])
+    assert "weights.pth: expected a file of weights" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.timeout(1200)
 def test_two_steps_of_two_rows(tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):
     exported = []
@@ -142,6 +165,7 @@ def test_two_steps_of_two_rows(tmp_path: Path, capfd: pytest.CaptureFixture[str]
     monkeypatch.setattr(run, "export_bundle", export_once)
     arguments = [
         "--out", str(tmp_path), "--synthetic", "--rows", "F", "W1", "--seeds", "3", "--iterations", "2",
+        "--config", str(Path(run.__file__).with_name("cpu.yaml")),
         "--detector-iterations", "1", "--views", "4", "--train-clips", "1", "--train-frames", "2", "--val-clips", "1",
         "--val-frames", "2", "--size", "96", "320", "--jobs", "1", "--score", "0.1",
         "--set", "data.input_size=[64, 192]", "--set", "data.crop=[0, 0]", "--set", "method.weak.crf_side=32",
