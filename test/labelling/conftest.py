@@ -1,4 +1,4 @@
-"""A short sequence to label."""
+"""A short sequence to label, and the page on which to label it."""
 
 import dataclasses
 import sys
@@ -12,8 +12,10 @@ from wsperception.data.label_file import BoxLabel, FrameLabels, LabelFile, Point
 from wsperception.labelling.server import LabelServer
 from wsperception.types import LabelSpace
 
-sys.path.insert(0, str(Path(__file__).parent))  # for moving_square and devtools
+sys.path.insert(0, str(Path(__file__).parent))  # for the modules beside the tests
 
+from desk import Desk
+from devtools import Browser, find_browser
 from labels_server import running_server
 from moving_square import SIZE, picture
 
@@ -72,3 +74,27 @@ def server(folder) -> Iterator[LabelServer]:
     """The server of `folder`, running."""
     with running_server(folder) as running:
         yield running
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory) -> Iterator[Browser]:
+    """A browser for the tests of a file."""
+    program = find_browser()
+    if program is None:
+        pytest.skip("no Chromium is installed (Debian: apt-get install chromium)")
+    running = Browser(program, tmp_path_factory.mktemp("browser") / "profile")
+    yield running
+    running.close()
+
+
+@pytest.fixture
+def desk(browser, server, folder, caplog) -> Iterator[Desk]:
+    """The page of `server` in a tab of its own, open on the first frame."""
+    page = browser.new_page()
+    page.open(server.url)
+    yield Desk(page, server.url, folder)
+    # Whatever a test did: no error that it did not ask for, on the console or in the server, and no address but ours.
+    assert page.complaints() == []
+    assert all(address.startswith(server.url) for address in page.requested()), page.requested()
+    assert [record.message for record in caplog.records] == []
+    page.close()
