@@ -270,6 +270,17 @@ def test_demo_runs_the_whole_path_and_may_run_again(tmp_path, constant_bundle, c
         assert all(Path(name).exists() for name in named)
 
 
+def test_demo_says_that_masks_were_never_annotated(tmp_path, constant_bundle, capsys):
+    pytest.importorskip("trackeval", reason="the package 'trackeval' is not installed")
+    arguments = ["demo", "--model", str(constant_bundle.folder), "--frames", "2", "--offline", "--out"]
+    assert main([*arguments, str(tmp_path / "one")]) == 0
+    assert "never annotated" not in capsys.readouterr().out
+    description = constant_bundle.folder / "bundle.json"
+    description.write_text(json.dumps(json.loads(description.read_text()) | {"supervision": "weak"}))
+    assert main([*arguments, str(tmp_path / "two")]) == 0
+    assert "from boxes and track ids alone: the masks on screen were never annotated" in capsys.readouterr().out
+
+
 def test_demo_does_not_touch_a_strangers_folder(tmp_path, constant_bundle, capsys):
     for name in ("drive", "thesis"):
         folder = tmp_path / f"out-{name}"

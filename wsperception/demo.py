@@ -24,14 +24,16 @@ Progress = Callable[[str], AbstractContextManager[Callable[[int, int | None], No
 class DemoSummary:
     """What the demonstration gave: the tracker's summary, the tables of scores, and the folders and files to look at.
 
-    live_table  scores of the offline run and of the live replay side by side; empty without ROS 2
-    files       (what it is, where it is)
+    live_table   scores of the offline run and of the live replay side by side; empty without ROS 2
+    files        (what it is, where it is)
+    supervision  what the model's masks were learnt from, as its bundle says: "weak" are boxes and track ids
     """
 
     track: TrackSummary
     table: str
     live_table: str
     files: tuple[tuple[str, Path], ...]
+    supervision: str
 
 
 def can_go_live() -> bool:
@@ -46,7 +48,7 @@ def run_demo(out: Path, model: str, seed: int, frames: int, live: bool, progress
 
     An earlier demonstration in `out` is replaced; InputError where the folder holds anything else.
     """
-    read_bundle(model)  # a wrong name is told before the drive is painted, and before an older one is removed
+    bundle = read_bundle(model)  # a wrong name is told before the drive is painted, and an older one is removed
     _make_room(out)
     steps = 4 if live else 3
     with progress(f"1/{steps} drive") as show:
@@ -74,7 +76,7 @@ def run_demo(out: Path, model: str, seed: int, frames: int, live: bool, progress
         ("report", out / _SCORES / "report.html"),
         *([("live replay", out / _LIVE)] if live else []),
     )
-    return DemoSummary(summary, table, live_table, files)
+    return DemoSummary(summary, table, live_table, files, bundle.supervision)
 
 
 def _live(out: Path, sequence: str, model: str, progress: Progress) -> str:

@@ -23,7 +23,10 @@ def _run(arguments: argparse.Namespace) -> None:
     live = can_go_live() and not arguments.offline
     summary = run_demo(arguments.out, arguments.model, arguments.seed, arguments.frames, live, progress_bar)
     rate = summary.track.frames / summary.track.seconds
-    print(f"{summary.track.frames} frames tracked at {rate:.1f} frames/s\n\n{summary.table}\n")
+    print(f"{summary.track.frames} frames tracked at {rate:.1f} frames/s")
+    if summary.supervision == "weak":
+        print(f"{arguments.model} learnt from boxes and track ids alone: the masks on screen were never annotated")
+    print(f"\n{summary.table}\n")
     if live:
         print(f"the same drive, offline and live over ROS 2 topics\n\n{summary.live_table}\n")
     elif not arguments.offline:
