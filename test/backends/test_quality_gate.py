@@ -60,6 +60,17 @@ def test_gaps_of_one_pair_by_hand():
     assert found.embedding == pytest.approx(0.96)
 
 
+def test_embeddings_of_no_direction_are_equal_to_each_other_alone():
+    # A network that was not trained for tracking may give none to an object: no fault of the engine, if both do so.
+    none = outputs(("embeddings", slice(None), 0.0))
+    assert agreement([none], [none], 0.35) == PERFECT
+    # One of three pairs has cosine 0: the quantile 0.05 of 0, 1, 1 lies at 0.1 between 0 and 1.
+    lost = outputs(("embeddings", 2, 0.0))
+    assert agreement([outputs()], [lost], 0.35).embedding == pytest.approx(0.1)
+    assert agreement([lost], [outputs()], 0.35).embedding == pytest.approx(0.1)
+    assert agreement([lost], [lost], 0.35).embedding == pytest.approx(1.0)
+
+
 def test_figures_are_those_of_the_95th_percentile():
     # Box shifts 0, 1, 3 in three frames of one car: numpy's linear quantile 0.95 lies at 1.9, so 1 + 0.9 * 2 = 2.8.
     alone = outputs(("scores", 1, 0.0), ("scores", 2, 0.0))

@@ -34,7 +34,7 @@ class Agreement:
     box_px      pixels of the network's input by which a box edge moves
     score       change of score
     mask_iou    IoU of the masks, each cut at 0.5 on its own grid
-    embedding   cosine of the embeddings
+    embedding   cosine of the embeddings; 1 where both are zero, 0 where one is
     cells       share of the semantic map's cells whose class the reference, too, gives the best probability, or one
                 within `SCORE_SLACK` of it; None without a semantic branch
 
@@ -187,14 +187,16 @@ def _gaps(wanted: RawOutputs, found: RawOutputs, rows: np.ndarray, partners: np.
     masks, others = wanted.masks[rows] >= 0.5, found.masks[partners] >= 0.5
     union = (masks | others).sum(axis=(1, 2))
     shared = (masks & others).sum(axis=(1, 2))
-    lengths = np.linalg.norm(wanted.embeddings[rows], axis=1) * np.linalg.norm(found.embeddings[partners], axis=1)
-    products = (wanted.embeddings[rows] * found.embeddings[partners]).sum(axis=1)
+    ours, theirs = wanted.embeddings[rows], found.embeddings[partners]
+    lengths = np.linalg.norm(ours, axis=1) * np.linalg.norm(theirs, axis=1)
+    # A direction that neither side has is not one that they disagree on.
+    alike = np.where((ours == 0).all(axis=1) & (theirs == 0).all(axis=1), 1.0, 0.0)
     return np.stack(
         [
             np.abs(wanted.boxes[rows] - found.boxes[partners]).max(axis=1, initial=0.0),
             np.abs(wanted.scores[rows] - found.scores[partners]),
             np.where(union > 0, shared / np.maximum(union, 1), 1.0),
-            products / np.maximum(lengths, 1e-12),
+            np.divide((ours * theirs).sum(axis=1), lengths, out=alike, where=lengths > 0),
         ],
         axis=1,
     )
