@@ -138,10 +138,14 @@ def warm_backbone(train: Sequence[Sample], schedule: Schedule) -> dict[str, Tens
     return warm_up(net.backbone, features, [sample.tagged for sample in train], schedule)
 
 
+def settings_of(row: str) -> community.Settings:
+    return replace(SETTINGS, net=replace(NET, **ROWS[row].changes))
+
+
 def built(row: str, seed: int) -> community.Community:
     """The method of a row, untrained."""
     torch.manual_seed(seed)
-    return community.build(replace(SETTINGS, net=replace(NET, **ROWS[row].changes)), len(THINGS))
+    return community.build(settings_of(row), len(THINGS))
 
 
 def train_row(

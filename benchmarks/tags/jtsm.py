@@ -33,7 +33,7 @@ from wsperception.learn.methods import jtsm
 from wsperception.learn.proposal_cache import kept_proposals
 from wsperception.learn.proposals import Proposals, ProposalSettings
 from wsperception.learn.segmented_image import SegmentedImage, segmented_image
-from wsperception.settings import from_mapping
+from wsperception.settings import from_mapping, to_mapping
 from wsperception.types import VOID, LabelSpace, SegmentMap
 
 LABELS = LabelSpace(CLASSES, (*[True] * len(THINGS), *[False] * len(STUFF)))
@@ -125,7 +125,10 @@ def main(command: list[str] | None = None) -> int:
     options = parser.parse_args(command)
     torch.set_num_threads(options.threads)
     schedule = replace(SCHEDULE, warm_up=options.warm_up, steps=options.steps)
-    shared = asdict(schedule) | {name: getattr(options, name) for name in ("train", "val", "scenes", "min_score")}
+    inference = InferenceSettings(scales=(SCALE,), min_score=options.min_score, stuff_area=358)
+    decides = asdict(schedule) | {name: getattr(options, name) for name in ("train", "val", "scenes")}
+    decides |= {"method": {row: to_mapping(settings_of(row)) for row in ROWS}, "inference": to_mapping(inference)}
+    decides |= {"proposals": to_mapping(PROPOSALS), "min_side": MIN_SIDE}
     train: list[SegmentedImage] = []
     val: list[SegmentedImage] = []
     scored = draw_scenes(options.val, options.scenes + 1)
@@ -141,14 +144,13 @@ def main(command: list[str] | None = None) -> int:
         settle(model.net.backbone.body)
         started = time.process_time()
         history = fit(model, train, schedule, seed)
-        inference = InferenceSettings(scales=(SCALE,), min_score=options.min_score, stuff_area=358)
         found = [panoptic_segments(model.net, image, inference) for image in val]
         scores = scores_of(found, scored) | {"cpu_seconds": time.process_time() - started}
         draw_segments(scored[:SHOWN], found[:SHOWN], options.out / f"pictures/{row}@{seed}.jpg")
         return {"scores": scores, "history": history[:: max(1, len(history) // 20)]}
 
     try:
-        measure_missing(options, shared, measure)
+        measure_missing(options, decides, measure)
     except InputError as error:
         print(error, file=sys.stderr)
         return 2

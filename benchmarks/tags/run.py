@@ -20,6 +20,7 @@ from benchmarks.tags.pictures import draw
 from benchmarks.tags.results import arguments, finish, measure_missing
 from benchmarks.tags.scenes import draw_scenes
 from wsperception.errors import InputError
+from wsperception.settings import to_mapping
 
 SCENES = {"train": 120, "val": 60}
 SHOWN = 8
@@ -34,6 +35,8 @@ def main(command: list[str] | None = None) -> int:
     torch.set_num_threads(options.threads)
     schedule = replace(SCHEDULE, warm_up=options.warm_up, steps=options.steps)
     settings = asdict(schedule) | {name: getattr(options, name) for name in ("train", "val", "scenes")}
+    settings |= {"method": {row: to_mapping(community.settings_of(row)) for row in ROWS}}
+    settings |= {"inference": to_mapping(community.INFERENCE)}
     train: list[community.Sample] = []
     val: list[community.Sample] = []
 

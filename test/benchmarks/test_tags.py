@@ -1,6 +1,7 @@
 """Learning from tags: the scenes, the arithmetic of the table, and a run of two steps."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -13,7 +14,7 @@ pytest.importorskip("matplotlib")
 
 import torch
 
-from benchmarks.tags import run
+from benchmarks.tags import community, run
 from benchmarks.tags.community import COLUMNS, LAYOUT, ROWS, SETTINGS, STEPS, built
 from benchmarks.tags.fill import drawn_objects, fills
 from benchmarks.tags.learning import settle
@@ -122,3 +123,20 @@ def test_a_run_of_two_steps_is_not_repeated(tmp_path: Path, capsys: pytest.Captu
     assert "| REG |" in (tmp_path / "table.md").read_text()
     assert run.main([*small, "--rows", "D", "--steps", "3"]) == 2
     assert "holds results of other settings" in capsys.readouterr().err
+
+
+def test_other_settings_of_method_or_inference_need_another_folder(
+    tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+):
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results/D@0.json").write_text(json.dumps({"scores": dict.fromkeys(COLUMNS, 1.0)}))
+    command = ["--out", str(tmp_path), "--rows", "D", "--seeds", "0"]  # of which nothing is missing
+    assert run.main(command) == 0
+    for name, changes in (
+        ("INFERENCE", {"mask_threshold": 0.4}), ("SETTINGS", {"background": 9}), ("NET", {"mask_side": 14}),
+    ):  # fmt: skip
+        with monkeypatch.context() as patch:
+            patch.setattr(community, name, replace(getattr(community, name), **changes))
+            assert run.main(command) == 2
+        assert "holds results of other settings" in capsys.readouterr().err
+    assert run.main(command) == 0

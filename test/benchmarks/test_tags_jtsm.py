@@ -1,6 +1,7 @@
 """JTSM from tags: the rows, the truth, the arithmetic of the table, and a run of two steps."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -67,3 +68,22 @@ def test_a_run_of_two_steps_is_not_repeated(tmp_path: Path, capsys: pytest.Captu
     assert "neither branch" in (tmp_path / "table.md").read_text()
     assert benchmark.main([*small, "--steps", "3"]) == 2
     assert "holds results of other settings" in capsys.readouterr().err
+
+
+def test_other_settings_of_method_or_inference_need_another_folder(
+    tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+):
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results/n0@0.json").write_text(json.dumps({"scores": dict.fromkeys(MEASURES, 1.0)}))
+    command = ["--out", str(tmp_path), "--rows", "n0", "--seeds", "0", "--val", "1"]  # of which nothing is missing
+    assert benchmark.main(command) == 0
+    for name, value in (
+        ("SHARED", {**benchmark.SHARED, "hidden": 96}), ("LIMIT", 70), ("MIN_SIDE", 30.0),
+        ("PROPOSALS", replace(benchmark.PROPOSALS, paired=50)),
+    ):  # fmt: skip
+        with monkeypatch.context() as patch:
+            patch.setattr(benchmark, name, value)
+            assert benchmark.main(command) == 2
+        assert "holds results of other settings" in capsys.readouterr().err
+    assert benchmark.main([*command, "--min-score", "0.4"]) == 2
+    assert benchmark.main(command) == 0
