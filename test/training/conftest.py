@@ -1,5 +1,6 @@
 """Small training data, and a method that trains in milliseconds."""
 
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,8 @@ from wsperception import rle
 from wsperception.data.clips import ClipFrame
 from wsperception.learn.methods import METHODS
 from wsperception.settings import setting
+
+sys.path.insert(0, str(Path(__file__).parent))  # for train_runs
 
 IMAGE_SIZE = (64, 160)
 

@@ -9,6 +9,8 @@ pytest.importorskip("torch")
 pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 
+from train_runs import refused
+
 from training import export, pseudo_labels, train
 from training.pseudo_folder import NOTE
 from wsperception import cli
@@ -62,13 +64,6 @@ def test_points_end_as_a_tracked_sequence(masks: Path, kitti_root: Path, tmp_pat
     assert {entry.size for entry in found.objects} == {(64, 160)}
     assert {entry.class_id for entry in found.objects} <= {1, 2}
     assert len({(entry.frame, entry.track_id) for entry in found.objects}) == len(found.objects)
-
-
-def refused(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> str:
-    capsys.readouterr()
-    assert train.main(arguments) == 2
-    (line,) = capsys.readouterr().err.splitlines()
-    return line
 
 
 def test_true_masks_are_no_pseudo_masks(kitti_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,8 +11,9 @@ import pytest
 pytest.importorskip("torch")
 pytest.importorskip("pycocotools")
 
+from train_runs import curve, refused
+
 from training import export, pictures, pseudo_labels, score, train
-from training.run_log import read_log
 from wsperception.data.label_file import FrameLabels, LabelFile, PointLabel, write_label_file
 from wsperception.data.labelled_frames import read_labelled_frames
 from wsperception.errors import InputError
@@ -25,10 +26,6 @@ def arguments(data: Path, out: Path, *more: str, changes: tuple[str, ...] = ()) 
     listed = ["--config", str(RECIPE)] + [part for change in changes for part in ("--set", change)]
     common = ["--method", "wise", "--data", str(data), "--out", str(out), "--batch", "2", "--device", "cpu"]
     return [*common, "--cache", str(out.parent / "cache"), "--workers", "0", "--iterations", "2", *listed, *more]
-
-
-def curve(out: Path) -> list[dict[str, float]]:
-    return [{k: v for k, v in entry.items() if "seconds" not in k} for entry in read_log(out / "log.jsonl")]
 
 
 @pytest.mark.timeout(300)
@@ -107,14 +104,6 @@ def test_poisoned_boxes_change_nothing_where_points_come_from_masks(kitti_root: 
     for path in (poisoned / "training/label_02").iterdir():
         path.write_text("no boxes\n")
     assert train.main(arguments(poisoned, tmp_path / "run", "--iterations", "1")) == 0
-
-
-def refused(capsys: pytest.CaptureFixture[str], options: list[str]) -> str:
-    capsys.readouterr()
-    assert train.main(options) == 2
-    lines = [line for line in capsys.readouterr().err.splitlines() if line]
-    assert len(lines) == 1, lines
-    return lines[0]
 
 
 def test_supervision_that_a_method_does_not_take(
