@@ -29,7 +29,7 @@ from training.panoptic_labelling import Labeller, WeakImage, label_images, write
 from training.prepare import image_size
 from training.recipe import Recipe, read_recipe
 from training.results_folder import claim_folder
-from training.tag_classifier import TaggedCrop, train_classifier
+from training.tag_classifier import ClassifierRun, TaggedCrop, train_classifier
 from wsperception.data.labelled_frames import LabelledFrame, read_labelled_frames
 from wsperception.data.panoptic_frames import frame_name
 from wsperception.data.sources.image_file import read_image
@@ -119,7 +119,9 @@ def _train_classifier(rounds: Rounds, processes: Processes) -> None:
     ]
     if not crops:
         raise InputError("tags: expected at least one image with tags, got none")
-    train_classifier(rounds.options, crops, rounds.recipe, processes)
+    options = rounds.options
+    run = ClassifierRun(options.out / "tags", options.imagenet, options.workers)
+    train_classifier(run, crops, rounds.recipe, processes)
 
 
 def _labels(rounds: Rounds, root: Path, number: int) -> Path:

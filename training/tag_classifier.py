@@ -1,10 +1,8 @@
 """Trains the classifier of tags whose Grad-CAM shows where stuff is (LAT, section 3.3 and appendix B.2)."""
 
-import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 import torch
@@ -16,11 +14,10 @@ from training.loop import Training, train
 from training.optimisation import make_optimizer
 from training.recipe import Recipe
 from training.run_log import RunLog
-from training.train import DOWNLOAD
+from training.train import imagenet_file
 from wsperception.data.clips import ClipFrame
 from wsperception.data.sources.image_file import read_image
 from wsperception.learn.tag_cues import TagLearner
-from wsperception.nets.perception_net import PerceptionNet
 from wsperception.nets.weights import load_imagenet
 from wsperception.types import WeakLabels
 
@@ -58,15 +55,23 @@ class CropSampler:
         ]
 
 
-def train_classifier(
-    options: argparse.Namespace, crops: Sequence[TaggedCrop], recipe: Recipe, processes: Processes
-) -> None:
-    """Trains the classifier of a panoptic recipe until there is OUT/tags/weights.pt, from the checkpoint beside it.
+@dataclass(frozen=True)
+class ClassifierRun:
+    """Where the classifier is trained, and how.
 
-    options  `out`, `workers` and `imagenet` of training/panoptic.py
+    out       folder of its checkpoint, log and weights
+    imagenet  what it starts from, as --imagenet of training/train.py has it; None: from chance
+    workers   threads that prepare crops ahead
     """
-    out: Path = options.out / "tags"
-    if (out / "weights.pt").exists():
+
+    out: Path
+    imagenet: str | None = None
+    workers: int = 0
+
+
+def train_classifier(run: ClassifierRun, crops: Sequence[TaggedCrop], recipe: Recipe, processes: Processes) -> None:
+    """Trains the classifier of a panoptic recipe until there is weights.pt in its folder, from the checkpoint there."""
+    if (run.out / "weights.pt").exists():
         return
     tags = recipe.method.tags
     own = replace(
@@ -75,20 +80,19 @@ def train_classifier(
     recipe = replace(recipe, training=own, data=replace(recipe.data, frames=1))
     torch.manual_seed(own.seed)
     model = TagLearner(recipe.method.net, len(recipe.labels))
-    if options.imagenet is not None:
-        # All that is asked of the network is its backbone's body, and which one that is.
-        load_imagenet(cast(PerceptionNet, model.net), None if options.imagenet == DOWNLOAD else Path(options.imagenet))
+    if run.imagenet is not None:
+        load_imagenet(model.net, imagenet_file(run.imagenet))
     model.to(processes.device)
     scaler = torch.amp.GradScaler(processes.device.type, enabled=False)
-    training, start, path = Training(model, make_optimizer(model, own), scaler, None), 0, out / checkpoint.NAME
+    training, start, path = Training(model, make_optimizer(model, own), scaler, None), 0, run.out / checkpoint.NAME
     if path.exists():
         values = checkpoint.load(path, recipe.mapping())
         start = int(values["iteration"])
         training.load(values["states"], start)
-    out.mkdir(parents=True, exist_ok=True)
-    log = RunLog(out, start)
+    run.out.mkdir(parents=True, exist_ok=True)
+    log = RunLog(run.out, start)
     try:
-        steps = train(training, CropSampler(crops, own.seed), recipe, processes, start, options.workers)
+        steps = train(training, CropSampler(crops, own.seed), recipe, processes, start, run.workers)
         for done, numbers in enumerate(tqdm(steps, "tags", own.iterations, initial=start), start + 1):
             log.write(done - 1, numbers)
             if done % own.checkpoint_every == 0 or done == own.iterations:
@@ -96,4 +100,6 @@ def train_classifier(
                 checkpoint.save(path, done, recipe.mapping(), training.states())
     finally:
         log.close()
-    checkpoint.save_tensors(out / "weights.pt", {name: value.cpu() for name, value in model.net.state_dict().items()})
+    checkpoint.save_tensors(
+        run.out / "weights.pt", {name: value.cpu() for name, value in model.net.state_dict().items()}
+    )

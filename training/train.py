@@ -13,7 +13,6 @@ import logging
 import sys
 import time
 from pathlib import Path
-from typing import cast
 
 if __name__ == "__main__":  # run as a file: the repository, not this folder, is where packages are found
     sys.path[0] = str(Path(__file__).resolve().parents[1])
@@ -36,14 +35,10 @@ from wsperception.data.panoptic_frames import PanopticFrames
 from wsperception.data.tagged_frames import read_tagged_frames
 from wsperception.errors import InputError
 from wsperception.learn.methods import METHODS, supervisions
-from wsperception.learn.methods.panoptic import PanopticNet
 from wsperception.learn.pseudo_cache import with_pseudo_masks
 from wsperception.learn.segment_store import SegmentStore
-from wsperception.nets.community_net import CommunityNet
-from wsperception.nets.jtsm_net import JtsmNet
 from wsperception.nets.perception_net import PerceptionNet
-from wsperception.nets.weights import load_imagenet
-from wsperception.nets.wise_net import WiseNet
+from wsperception.nets.weights import has_backbone, load_imagenet
 
 DOWNLOAD = "download"
 SEMANTIC = "semantic."
@@ -203,11 +198,15 @@ def _start_weights(training: Training, recipe: Recipe, processes: Processes, opt
     if options.init is not None:
         _load_weights(training.net, options.init)
     elif options.imagenet is not None:
-        if not isinstance(training.net, PerceptionNet | WiseNet | CommunityNet | JtsmNet | PanopticNet):
+        net = training.net
+        if not has_backbone(net):
             raise InputError(f"--imagenet: the network of {recipe.name} takes no ImageNet weights")
-        # All that is asked of the network is its backbone's body, and which one that is.
-        net = cast(PerceptionNet, training.net)
-        load_imagenet(net, None if options.imagenet == DOWNLOAD else Path(options.imagenet))
+        load_imagenet(net, imagenet_file(options.imagenet))
+
+
+def imagenet_file(given: str) -> Path | None:
+    """The file that --imagenet names; None: it is to be downloaded."""
+    return None if given == DOWNLOAD else Path(given)
 
 
 def _load_weights(net: torch.nn.Module, path: Path) -> None:

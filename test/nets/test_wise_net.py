@@ -1,5 +1,4 @@
 from pathlib import Path
-from typing import cast
 
 import pytest
 
@@ -7,7 +6,6 @@ torch = pytest.importorskip("torch")
 
 from torchvision.models import resnet18  # noqa: E402
 
-from wsperception.nets.perception_net import PerceptionNet  # noqa: E402
 from wsperception.nets.weights import load_imagenet  # noqa: E402
 from wsperception.nets.wise_net import Fcn, WiseNet, WiseNetSettings, sampled, upsampled  # noqa: E402
 
@@ -69,5 +67,5 @@ def test_it_starts_from_a_classifiers_weights(tmp_path: Path):
     classifier = resnet18(weights=None)
     torch.save(classifier.state_dict(), tmp_path / "resnet18.pth")
     net = WiseNet(WiseNetSettings(backbone="resnet18", embedding_length=4), 1)
-    load_imagenet(cast(PerceptionNet, net), tmp_path / "resnet18.pth")
+    load_imagenet(net, tmp_path / "resnet18.pth")
     assert torch.equal(net.backbone.body.layer4[1].conv2.weight, classifier.layer4[1].conv2.weight)

@@ -2,7 +2,6 @@
 
 import json
 from pathlib import Path
-from typing import cast
 
 import pytest
 
@@ -21,7 +20,6 @@ from wsperception.data.coco_panoptic_writer import PanopticWriter
 from wsperception.data.mots import read_mots
 from wsperception.geometry import tight_boxes
 from wsperception.nets.jtsm_net import JtsmNet, JtsmNetSettings
-from wsperception.nets.perception_net import PerceptionNet
 from wsperception.nets.weights import load_imagenet
 from wsperception.types import LabelSpace, SegmentMap
 
@@ -97,5 +95,5 @@ def test_weights_of_imagenet_are_taken(tmp_path: Path) -> None:
     network = resnet18()
     torch.save(network.state_dict(), tmp_path / "resnet18.pth")
     net = JtsmNet(JtsmNetSettings(hidden=8, branch_channels=8), 2, 0)
-    load_imagenet(cast(PerceptionNet, net), tmp_path / "resnet18.pth")
+    load_imagenet(net, tmp_path / "resnet18.pth")
     torch.testing.assert_close(net.backbone.body.state_dict()["conv1.weight"], network.conv1.weight.detach())

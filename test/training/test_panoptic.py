@@ -7,7 +7,6 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 
@@ -23,7 +22,6 @@ from training.panoptic_labelling import as_panoptic
 from training.recipe import read_recipe
 from training.run_log import read_log
 from training.score import load_run
-from training.tag_classifier import CropSampler, TaggedCrop
 from wsperception.data.coco_panoptic import open_coco_panoptic
 from wsperception.data.coco_panoptic_writer import PanopticWriter
 from wsperception.data.panoptic_labels import PanopticLabels
@@ -171,23 +169,6 @@ def test_pseudo_labels_as_segments_by_hand() -> None:
     assert semantic.tolist() == [[0, 0, 0, 0, 3], [1, 2, 255, 255, 0]]
     assert found.ids[0, 0] == found.ids[0, 1] != found.ids[0, 3]
     assert found.is_crowd[found.ids].tolist() == [[False, False, True, False, False], [False] * 4 + [True]]
-
-
-def test_crops_are_drawn_by_number(tmp_path: Path) -> None:
-    picture = np.random.default_rng(0).integers(0, 255, (8, 12, 3), np.uint8)
-    cv2.imwrite(str(tmp_path / "a.png"), picture[..., ::-1])
-    tags = np.array([True, False])
-    crops = [TaggedCrop(tmp_path / "a.png", (left, 2, left + 4, 8), tags) for left in (0, 4, 8)]
-    sampler = CropSampler(crops, 5)
-    shown = [sampler.clip(number)[0] for number in range(12)]
-    plain = {picture[2:8, left : left + 4].tobytes(): left for left in (0, 4, 8)}
-    mirrored = {picture[2:8, left : left + 4][:, ::-1].tobytes(): left for left in (0, 4, 8)}
-    both = plain | mirrored
-    epochs = [sorted(both[frame.image.tobytes()] for frame in shown[start : start + 3]) for start in range(0, 12, 3)]
-    assert epochs == [[0, 4, 8]] * 4
-    assert 0 < sum(frame.image.tobytes() in mirrored for frame in shown) < 12
-    assert (sampler.clip(7)[0].image == shown[7].image).all()
-    assert shown[0].weak is not None and shown[0].weak.tags is tags
 
 
 def test_the_papers_recipe() -> None:

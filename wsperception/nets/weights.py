@@ -2,9 +2,10 @@
 
 import pickle
 from pathlib import Path
+from typing import Protocol, TypeGuard
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.hub import load_state_dict_from_url
 from torchvision.models import MobileNet_V2_Weights, MobileNet_V3_Large_Weights, ResNet18_Weights, ResNet50_Weights
 from torchvision.models.detection import MaskRCNN_ResNet50_FPN_Weights
@@ -38,7 +39,40 @@ BROKEN_FILE = (RuntimeError, pickle.UnpicklingError, EOFError, OSError, ValueErr
 """What torch.load raises for the ways in which a file can be broken or be something else."""
 
 
-def load_imagenet(net: PerceptionNet, path: Path | None) -> None:
+class BackboneSettings(Protocol):
+    """Which backbone a network has, and with which normalisation."""
+
+    @property
+    def backbone(self) -> str: ...
+
+    @property
+    def norm(self) -> str: ...
+
+
+class Backbone(Protocol):
+    """What a network sees with: `body` has the names of a torchvision classifier, without its last layer."""
+
+    @property
+    def body(self) -> nn.Module: ...
+
+
+class HasBackbone(Protocol):
+    """A network that can start from ImageNet."""
+
+    @property
+    def settings(self) -> BackboneSettings: ...
+
+    @property
+    def backbone(self) -> Backbone: ...
+
+
+def has_backbone(net: nn.Module) -> TypeGuard[HasBackbone]:
+    """Whether `load_imagenet` may be asked for a network's weights."""
+    # Not isinstance with the protocol: from Python 3.12 on it is blind to what torch keeps as a sub-module.
+    return hasattr(net, "settings") and hasattr(net, "backbone")
+
+
+def load_imagenet(net: HasBackbone, path: Path | None) -> None:
     """Puts a torchvision classifier's ImageNet weights into the backbone, in place.
 
     path  a state dict with torchvision's key names; None downloads it
@@ -144,7 +178,7 @@ def _state(path: Path | None, url: str) -> dict[str, Tensor]:
     return loaded
 
 
-def _load(module: torch.nn.Module, state: dict[str, Tensor], path: Path | None) -> None:
+def _load(module: nn.Module, state: dict[str, Tensor], path: Path | None) -> None:
     try:
         module.load_state_dict(state)
     except RuntimeError as error:
