@@ -43,6 +43,19 @@ ARROWS = {
 }
 """Part -> the parts it may import, wherever in the file the statement stands."""
 
+GROUPS: dict[str, set[str]] = {
+    "crf": set(),
+    "proposals": set(),
+    "points": set(),
+    "pseudo": {"proposals"},
+    "tags": {"proposals"},
+    "weak_masks": {"crf", "pseudo"},
+    "panoptic": {"crf", "pseudo", "tags"},
+    "methods": {"proposals", "points", "pseudo", "tags", "weak_masks", "panoptic"},
+}
+"""Folder of `learn` -> the other folders of `learn` that it may import; all may import the files beside them, which
+import none of them."""
+
 LAZY_ARROWS = {
     "backends": {"nets", "data"},  # data: the synthetic street on which an engine is judged
     "cli": {"learn", "ros"},
@@ -138,6 +151,12 @@ def part_of_module(module: str) -> str | None:
     return names[1] if names[1] in ARROWS else "core"
 
 
+def group_of_module(module: str) -> str | None:
+    """The folder of `learn` that a dotted name belongs to; None for everything else."""
+    names = module.split(".")
+    return names[2] if names[:2] == [PACKAGE, "learn"] and len(names) > 2 and names[2] in GROUPS else None
+
+
 def part_of_file(path: Path) -> str:
     part = part_of_module(".".join(path.relative_to(ROOT).with_suffix("").parts))
     assert part is not None
@@ -182,6 +201,9 @@ def test_every_name_has_its_part():
     assert part_of_module("wsperception.evaluation.mots") == "evaluation"
     assert part_of_module("training.train") == "training"
     assert part_of_module("torch.nn") is None
+    assert group_of_module("wsperception.learn.points.lcfcn") == "points"
+    assert group_of_module("wsperception.learn.mil") is None
+    assert group_of_module("training.train") is None
 
 
 def test_every_folder_of_the_package_has_its_row():
@@ -196,6 +218,20 @@ def test_imports_follow_the_arrows():
         source, target = part_of_file(found.path), part_of_module(found.module)
         allowed = ARROWS[source] | (set() if found.on_loading else LAZY_ARROWS.get(source, set()))
         if target is not None and target not in allowed:
+            wrong.append(f"{found} ({source} -> {target})")
+    assert not wrong, "\n".join(wrong)
+
+
+def test_folders_of_learning_follow_their_arrows():
+    learn = ROOT / PACKAGE / "learn"
+    assert {path.parent.name for path in FILES if path.parent.parent == learn} == set(GROUPS)
+    wrong = []
+    for found in IMPORTS:
+        target = group_of_module(found.module)
+        if target is None or not found.path.is_relative_to(learn):
+            continue
+        source = found.path.relative_to(learn).parts[0]
+        if target not in {source} | GROUPS.get(source, set()):
             wrong.append(f"{found} ({source} -> {target})")
     assert not wrong, "\n".join(wrong)
 

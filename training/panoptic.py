@@ -4,7 +4,7 @@
     python training/panoptic.py --weak ONE --full OTHER --out runs/mixed --config config/panoptic.yaml --rounds 2
     python training/panoptic.py --full DRIVE --out runs/full --config config/panoptic.yaml
 
-A weak folder has images, boxes and `training/tags.json` (see `wsperception.learn.panoptic_tags`; of full labels
+A weak folder has images, boxes and `training/tags.json` (see `wsperception.learn.panoptic.crop_tags`; of full labels
 training/panoptic_tags.py makes one). A full folder has COCO panoptic labels in `training/panoptic`. Goes on where it
 stopped. Below --out: tags, labels-0, round-0, labels-1, round-1, ..., each round a run of `training/train.py --method
 panoptic` that starts from the one before; and rounds.html, pictures of the labels.
@@ -34,9 +34,9 @@ from wsperception.data.labelled_frames import LabelledFrame, read_labelled_frame
 from wsperception.data.panoptic_frames import frame_name
 from wsperception.data.sources.image_file import read_image
 from wsperception.errors import InputError
-from wsperception.learn.panoptic_cache import BoxedImage, prepare_agreed_labels, read_labels
-from wsperception.learn.panoptic_page import LabelledRounds, write_page
-from wsperception.learn.panoptic_tags import read_tags
+from wsperception.learn.panoptic.cache import BoxedImage, prepare_agreed_labels, read_labels
+from wsperception.learn.panoptic.crop_tags import read_tags
+from wsperception.learn.panoptic.page import LabelledRounds, write_page
 
 SHOWN = 6
 """Images of the page."""

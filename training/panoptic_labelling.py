@@ -26,9 +26,9 @@ from wsperception.data.sources.image_file import read_image
 from wsperception.errors import InputError
 from wsperception.learn.kept_work import in_processes
 from wsperception.learn.methods.panoptic import PanopticNet, Settings
-from wsperception.learn.panoptic_cache import read_labels, write_labels
-from wsperception.learn.panoptic_labels import BoxLabels, PseudoPanoptic, first_labels, next_labels
-from wsperception.learn.tag_cues import tag_cues
+from wsperception.learn.panoptic.cache import read_labels, write_labels
+from wsperception.learn.panoptic.labels import BoxLabels, PseudoPanoptic, first_labels, next_labels
+from wsperception.learn.panoptic.tag_cues import tag_cues
 from wsperception.nets.semantic_net import TagNet
 from wsperception.preprocess import letterbox
 from wsperception.types import VOID, LabelSpace

@@ -12,7 +12,7 @@ if __name__ == "__main__":  # run as a file: the repository, not this folder, is
 
 from wsperception.data.coco_panoptic import open_sequences
 from wsperception.errors import InputError
-from wsperception.learn.panoptic_tags import write_tags
+from wsperception.learn.panoptic.crop_tags import write_tags
 
 
 def main(arguments: list[str] | None = None) -> int:

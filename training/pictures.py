@@ -19,7 +19,7 @@ from wsperception.data.labelled_frames import read_labelled_frames
 from wsperception.data.labelled_points import mask_middle
 from wsperception.errors import InputError
 from wsperception.learn.kept_work import whole_file
-from wsperception.learn.wise_masks import FoundMasks
+from wsperception.learn.points.wise_masks import FoundMasks
 from wsperception.overlay import track_colour
 
 COLUMNS = ("blobs", "best", "wise", "true-points")

@@ -31,8 +31,8 @@ from wsperception.data.labelled_frames import LabelledFrame, read_labelled_frame
 from wsperception.data.tagged_frames import read_tagged_frames
 from wsperception.errors import InputError
 from wsperception.learn.methods import wise
-from wsperception.learn.points import point_pixels
-from wsperception.learn.wise_masks import masks_of_points, read_maps
+from wsperception.learn.points.lcfcn import point_pixels
+from wsperception.learn.points.wise_masks import masks_of_points, read_maps
 from wsperception.nets.community_net import CommunityNet
 from wsperception.nets.jtsm_net import JtsmNet
 from wsperception.nets.wise_net import WiseNet

@@ -37,7 +37,7 @@ from wsperception.evaluation.detection import boxes_of_masks, correct_localisati
 from wsperception.evaluation.instance import ImageInstances, coco_scores, coverage_scores, voc_scores
 from wsperception.fusion import FusionSettings, fuse
 from wsperception.learn.methods import METHODS, wise
-from wsperception.learn.wise_masks import KINDS, PRM, FoundMasks, Maps, find_masks, read_maps
+from wsperception.learn.points.wise_masks import KINDS, PRM, FoundMasks, Maps, find_masks, read_maps
 from wsperception.nets.community_net import CommunityNet
 from wsperception.nets.detect import detect
 from wsperception.nets.jtsm_net import JtsmNet

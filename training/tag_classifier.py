@@ -17,7 +17,7 @@ from training.run_log import RunLog
 from training.train import imagenet_file
 from wsperception.data.clips import ClipFrame
 from wsperception.data.sources.image_file import read_image
-from wsperception.learn.tag_cues import TagLearner
+from wsperception.learn.panoptic.tag_cues import TagLearner
 from wsperception.nets.weights import load_imagenet
 from wsperception.types import WeakLabels
 

@@ -10,14 +10,14 @@ import numpy as np
 from wsperception.data.clips import ClipFrame, ClipSettings
 from wsperception.data.labelled_frames import LabelledFrame
 from wsperception.data.sources.image_file import read_image
-from wsperception.learn import community_inference, jtsm_inference
-from wsperception.learn.community_inference import FoundInstances, find_instances, replaced_by_proposals
-from wsperception.learn.jtsm_inference import painted_things, panoptic_segments
 from wsperception.learn.methods import community, jtsm
-from wsperception.learn.proposals import Proposals, segment_proposals
-from wsperception.learn.segmented_image import segmented_image
-from wsperception.learn.tagged_image import TaggedImage, chosen_boxes
-from wsperception.learn.wise_masks import FoundMasks
+from wsperception.learn.points.wise_masks import FoundMasks
+from wsperception.learn.proposals.segments import Proposals, segment_proposals
+from wsperception.learn.tags import community_inference, jtsm_inference
+from wsperception.learn.tags.community_inference import FoundInstances, find_instances, replaced_by_proposals
+from wsperception.learn.tags.jtsm_inference import painted_things, panoptic_segments
+from wsperception.learn.tags.segmented_image import segmented_image
+from wsperception.learn.tags.tagged_image import TaggedImage, chosen_boxes
 from wsperception.nets.community_net import CommunityNet
 from wsperception.nets.jtsm_net import JtsmNet
 from wsperception.preprocess import letterbox

@@ -35,8 +35,8 @@ from wsperception.data.panoptic_frames import PanopticFrames
 from wsperception.data.tagged_frames import read_tagged_frames
 from wsperception.errors import InputError
 from wsperception.learn.methods import METHODS, supervisions
-from wsperception.learn.pseudo_cache import with_pseudo_masks
-from wsperception.learn.segment_store import SegmentStore
+from wsperception.learn.proposals.segment_store import SegmentStore
+from wsperception.learn.pseudo.cache import with_pseudo_masks
 from wsperception.nets.perception_net import PerceptionNet
 from wsperception.nets.weights import has_backbone, load_imagenet
 

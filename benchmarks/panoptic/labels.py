@@ -16,10 +16,10 @@ import torch
 from wsperception.data.cityscapes import LABEL_SPACE, read_instance_ids
 from wsperception.errors import InputError
 from wsperception.geometry import box_areas, tight_boxes
-from wsperception.learn.panoptic_cleaning import BACKGROUND, IGNORE, fixed_crops
-from wsperception.learn.panoptic_labels import CueSettings, PseudoPanoptic, agreed_labels, first_labels
-from wsperception.learn.pseudo import PseudoSettings
-from wsperception.learn.tag_cues import tag_cues
+from wsperception.learn.panoptic.cleaning import BACKGROUND, IGNORE, fixed_crops
+from wsperception.learn.panoptic.labels import CueSettings, PseudoPanoptic, agreed_labels, first_labels
+from wsperception.learn.panoptic.tag_cues import tag_cues
+from wsperception.learn.pseudo.masks import PseudoSettings
 from wsperception.nets.semantic_net import SemanticSettings, TagNet
 
 BOXES = 20

@@ -16,8 +16,8 @@ import torch
 from wsperception.data.drive.sequence import Drive
 from wsperception.data.drive.settings import DriveSettings
 from wsperception.errors import InputError
-from wsperception.learn.instance_crf import InstanceCrf, InstanceCrfSettings, instance_labels
-from wsperception.learn.mean_field import PairwiseSettings
+from wsperception.learn.crf.mean_field import PairwiseSettings
+from wsperception.learn.panoptic.instance_crf import InstanceCrf, InstanceCrfSettings, instance_labels
 
 SIZE = (384, 1248)
 DETECTIONS = 20

@@ -24,7 +24,7 @@ from wsperception.data.coco_panoptic import open_sequences
 from wsperception.data.drive.settings import DriveSettings
 from wsperception.data.drive.write import write_drive
 from wsperception.errors import InputError
-from wsperception.learn.panoptic_tags import write_tags
+from wsperception.learn.panoptic.crop_tags import write_tags
 
 TRAIN_SEEDS, VAL_SEED = (8100, 8200), 8300
 """Of the drives."""

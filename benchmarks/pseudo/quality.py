@@ -13,7 +13,7 @@ import numpy as np
 from benchmarks.pseudo.objects import HEIGHTS, even_frames, group, true_masks
 from wsperception import rle
 from wsperception.geometry import pixel_range
-from wsperception.learn.pseudo import PseudoSettings, frame_pseudo_masks
+from wsperception.learn.pseudo.masks import PseudoSettings, frame_pseudo_masks
 
 TILE = (150, 120)
 """Width and height of an object in the picture."""

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from benchmarks.pseudo.objects import HEIGHTS, even_frames, group, true_masks
-from wsperception.learn.proposals import Proposals, ProposalSettings, segment_proposals
+from wsperception.learn.proposals.segments import Proposals, ProposalSettings, segment_proposals
 
 FIRST = 200
 """The likeliest proposals, which are scored on their own: does the objectness put objects first?"""

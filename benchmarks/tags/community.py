@@ -14,16 +14,16 @@ from benchmarks.tags.results import Layout
 from benchmarks.tags.scenes import THINGS, Scene
 from wsperception.evaluation.detection import ImageBoxes, box_scores, correct_localisation
 from wsperception.evaluation.instance import ImageInstances, coverage_scores, voc_scores
-from wsperception.learn.community_inference import (
+from wsperception.learn.methods import community
+from wsperception.learn.proposals.cache import kept_proposals
+from wsperception.learn.proposals.segments import Proposals, ProposalSettings
+from wsperception.learn.tags.community_inference import (
     FoundInstances,
     InferenceSettings,
     find_instances,
     replaced_by_proposals,
 )
-from wsperception.learn.methods import community
-from wsperception.learn.proposal_cache import kept_proposals
-from wsperception.learn.proposals import Proposals, ProposalSettings
-from wsperception.learn.tagged_image import ProposalChoice, TaggedImage, chosen_boxes, tag_vector
+from wsperception.learn.tags.tagged_image import ProposalChoice, TaggedImage, chosen_boxes, tag_vector
 from wsperception.nets.community_net import CommunityNetSettings
 
 SCALE = 192

@@ -28,11 +28,11 @@ from benchmarks.tags.scenes import CLASSES, STUFF, THINGS, Scene, draw_scenes
 from wsperception.data.panoptic_labels import PanopticLabels
 from wsperception.errors import InputError
 from wsperception.evaluation.panoptic import PanopticCounts, panoptic_counts, panoptic_quality
-from wsperception.learn.jtsm_inference import InferenceSettings, panoptic_segments
 from wsperception.learn.methods import jtsm
-from wsperception.learn.proposal_cache import kept_proposals
-from wsperception.learn.proposals import Proposals, ProposalSettings
-from wsperception.learn.segmented_image import SegmentedImage, segmented_image
+from wsperception.learn.proposals.cache import kept_proposals
+from wsperception.learn.proposals.segments import Proposals, ProposalSettings
+from wsperception.learn.tags.jtsm_inference import InferenceSettings, panoptic_segments
+from wsperception.learn.tags.segmented_image import SegmentedImage, segmented_image
 from wsperception.settings import from_mapping, to_mapping
 from wsperception.types import VOID, LabelSpace, SegmentMap
 

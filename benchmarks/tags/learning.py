@@ -14,7 +14,7 @@ from wsperception.learn.kept_work import whole_file
 from wsperception.learn.methods.community import Community
 from wsperception.learn.methods.jtsm import Jtsm
 from wsperception.learn.schedule import learning_rate
-from wsperception.learn.tagged_image import TaggedImage
+from wsperception.learn.tags.tagged_image import TaggedImage
 from wsperception.nets.tiny import StandardisedConv, TinyBackbone
 
 RISE = 20

@@ -22,7 +22,7 @@ import torch
 
 from wsperception.data.drive.sequence import Drive
 from wsperception.data.drive.settings import DriveSettings
-from wsperception.learn.proposals import ProposalSettings, segment_proposals
+from wsperception.learn.proposals.segments import ProposalSettings, segment_proposals
 from wsperception.nets.moi_pool import POOLINGS, pool_segments
 from wsperception.nets.segment_set import SegmentSet
 

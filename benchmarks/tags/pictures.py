@@ -9,8 +9,8 @@ import numpy as np
 from benchmarks.tags.community import INFERENCE, Sample
 from benchmarks.tags.scenes import CLASSES, THINGS, Scene
 from wsperception.evaluation.panoptic_pictures import class_colour
-from wsperception.learn.community_inference import find_instances
 from wsperception.learn.methods.community import Community
+from wsperception.learn.tags.community_inference import find_instances
 from wsperception.types import SegmentMap
 
 SHOWN = 0.3

@@ -19,7 +19,7 @@ from wsperception.data.label_file import read_label_file
 from wsperception.data.labelled_frames import read_labelled_frames
 from wsperception.errors import InputError
 from wsperception.learn.methods.wise import TAGS
-from wsperception.learn.wise_masks import PRM, WISE
+from wsperception.learn.points.wise_masks import PRM, WISE
 from wsperception.types import LabelSpace
 
 LABELS = LabelSpace(("car", "pedestrian"), (True, True))

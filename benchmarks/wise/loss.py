@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import torch
 
-from wsperception.learn.points import location_terms
+from wsperception.learn.points.lcfcn import location_terms
 from wsperception.nets.wise_net import upsampled
 
 CLASSES = 2

@@ -19,7 +19,7 @@ from benchmarks.wise.runs import Bench, run_once
 from benchmarks.wise.scenes import write_scenes
 from benchmarks.wise.windows import write_windows
 from wsperception.learn.methods.wise import TAGS
-from wsperception.learn.wise_masks import KINDS, PRM
+from wsperception.learn.points.wise_masks import KINDS, PRM
 
 FOLDER = Path(__file__).parent
 SEED = 5200

@@ -16,7 +16,7 @@ import torch
 
 from wsperception.data.clips import ClipFrame
 from wsperception.learn.methods import wsmots
-from wsperception.learn.weak_masks import WeakSettings
+from wsperception.learn.weak_masks.terms import WeakSettings
 from wsperception.nets.settings import NetSettings
 
 NET = NetSettings(

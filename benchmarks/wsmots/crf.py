@@ -23,8 +23,8 @@ from torch.nn import functional
 
 from wsperception.data.drive.sequence import Drive
 from wsperception.data.drive.settings import DriveSettings
-from wsperception.learn.bilateral_grid import exact_product, grid_product
-from wsperception.learn.crf import CrfSettings
+from wsperception.learn.crf.bilateral_grid import exact_product, grid_product
+from wsperception.learn.crf.loss import CrfSettings
 
 CONTEXT = 1.4
 """Side of a crop over side of the box."""

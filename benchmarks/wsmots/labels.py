@@ -23,8 +23,8 @@ from wsperception import rle
 from wsperception.data.labelled_frames import FrameMasks, read_labelled_frames
 from wsperception.learn.cam import VARIANTS, heat_of_boxes
 from wsperception.learn.detection import mask_targets
-from wsperception.learn.pseudo import PseudoSettings
-from wsperception.learn.pseudo_cache import with_pseudo_masks
+from wsperception.learn.pseudo.cache import with_pseudo_masks
+from wsperception.learn.pseudo.masks import PseudoSettings
 
 Counts = defaultdict[tuple[str, int], np.ndarray]
 """(what is hot, class) -> cells that are hot and object, hot, object, all."""

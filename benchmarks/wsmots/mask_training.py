@@ -23,7 +23,7 @@ from wsperception.data.clips import ClipFrame
 from wsperception.data.frame_store import FrameStore
 from wsperception.data.labelled_frames import LabelledFrame, read_labelled_frames
 from wsperception.learn.methods.wsmots import SampledRois, Settings, Wsmots
-from wsperception.learn.pseudo_cache import with_pseudo_masks
+from wsperception.learn.pseudo.cache import with_pseudo_masks
 from wsperception.nets.perception_net import PerceptionNet
 
 

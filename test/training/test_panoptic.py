@@ -26,9 +26,9 @@ from wsperception.data.coco_panoptic import open_coco_panoptic
 from wsperception.data.coco_panoptic_writer import PanopticWriter
 from wsperception.data.panoptic_labels import PanopticLabels
 from wsperception.errors import InputError
-from wsperception.learn.panoptic_cleaning import IGNORE, SHARED
-from wsperception.learn.panoptic_labels import PseudoPanoptic
-from wsperception.learn.panoptic_tags import write_tags
+from wsperception.learn.panoptic.cleaning import IGNORE, SHARED
+from wsperception.learn.panoptic.crop_tags import write_tags
+from wsperception.learn.panoptic.labels import PseudoPanoptic
 from wsperception.nets.perception_net import PerceptionNet
 from wsperception.nets.settings import NetSettings
 from wsperception.types import VOID, LabelSpace

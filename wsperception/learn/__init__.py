@@ -1,1 +1,1 @@
-"""Learning: losses as pure functions, and one file per method."""
+"""Learning: losses as pure functions, a folder for each kind of supervision or tool, and one file per method."""

@@ -9,9 +9,9 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("skimage")
 
 from wsperception.errors import InputError  # noqa: E402
-from wsperception.learn.community_inference import InferenceSettings, find_instances  # noqa: E402
 from wsperception.learn.methods import community  # noqa: E402
-from wsperception.learn.tagged_image import TaggedImage  # noqa: E402
+from wsperception.learn.tags.community_inference import InferenceSettings, find_instances  # noqa: E402
+from wsperception.learn.tags.tagged_image import TaggedImage  # noqa: E402
 from wsperception.nets.community_net import CommunityNetSettings  # noqa: E402
 
 NET = CommunityNetSettings(

@@ -9,8 +9,8 @@ from wsperception.data.segments import Segments
 from wsperception.errors import InputError
 from wsperception.learn import mil
 from wsperception.learn.methods import jtsm
-from wsperception.learn.proposals import ProposalSettings, segment_proposals
-from wsperception.learn.segmented_image import SegmentedImage, segmented_image
+from wsperception.learn.proposals.segments import ProposalSettings, segment_proposals
+from wsperception.learn.tags.segmented_image import SegmentedImage, segmented_image
 from wsperception.settings import from_mapping
 from wsperception.types import WeakLabels
 

@@ -8,9 +8,9 @@ torch = pytest.importorskip("torch")
 from wsperception.data.clips import ClipFrame  # noqa: E402
 from wsperception.data.panoptic_labels import PanopticLabels  # noqa: E402
 from wsperception.errors import InputError  # noqa: E402
-from wsperception.learn.instance_crf import InstanceCrfSettings  # noqa: E402
-from wsperception.learn.mean_field import PairwiseSettings  # noqa: E402
+from wsperception.learn.crf.mean_field import PairwiseSettings  # noqa: E402
 from wsperception.learn.methods.panoptic import DetectedBoxes, Settings, build, true_segments  # noqa: E402
+from wsperception.learn.panoptic.instance_crf import InstanceCrfSettings  # noqa: E402
 from wsperception.nets.semantic_net import SemanticSettings  # noqa: E402
 from wsperception.types import VOID  # noqa: E402
 

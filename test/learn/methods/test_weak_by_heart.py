@@ -10,7 +10,7 @@ from torch import Tensor  # noqa: E402
 from wsperception.data.clips import ClipFrame  # noqa: E402
 from wsperception.learn.detection import mask_targets  # noqa: E402
 from wsperception.learn.methods import wsmots  # noqa: E402
-from wsperception.learn.weak_masks import WeakSettings  # noqa: E402
+from wsperception.learn.weak_masks.terms import WeakSettings  # noqa: E402
 from wsperception.nets.settings import NetSettings  # noqa: E402
 from wsperception.nets.tiny import TinyBackbone  # noqa: E402
 

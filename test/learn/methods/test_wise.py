@@ -12,11 +12,9 @@ import torch
 from wsperception.data.clips import ClipFrame
 from wsperception.errors import InputError
 from wsperception.evaluation.instance import mask_overlaps
-from wsperception.learn.affinity import pair_losses
 from wsperception.learn.methods import METHODS, supervisions, wise
-from wsperception.learn.proposals import ProposalSettings
-from wsperception.learn.segment_store import image_segments
-from wsperception.learn.wise_masks import (
+from wsperception.learn.points.affinity import pair_losses
+from wsperception.learn.points.wise_masks import (
     BEST,
     KINDS,
     PRM,
@@ -27,6 +25,8 @@ from wsperception.learn.wise_masks import (
     masks_of_points,
     read_maps,
 )
+from wsperception.learn.proposals.segment_store import image_segments
+from wsperception.learn.proposals.segments import ProposalSettings
 from wsperception.nets.wise_net import WiseNetSettings
 from wsperception.types import WeakLabels
 
@@ -95,7 +95,7 @@ def test_the_pairs_of_equation_3(monkeypatch: pytest.MonkeyPatch):
         seen.append(arguments[2])
         return pair_losses(*arguments)
 
-    monkeypatch.setattr("wsperception.learn.affinity.pair_losses", spy)
+    monkeypatch.setattr("wsperception.learn.points.affinity.pair_losses", spy)
     frame, _ = scene()
     paper = replace(SETTINGS, pixels_per_object=0, mean_pairs=False)
     summed = method(paper)([frame], generators(1), 0.0)[0]["pair"].item()

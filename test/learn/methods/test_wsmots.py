@@ -13,7 +13,7 @@ from wsperception.data.clips import ClipFrame  # noqa: E402
 from wsperception.data.panoptic_labels import PanopticLabels  # noqa: E402
 from wsperception.errors import InputError  # noqa: E402
 from wsperception.learn.methods import wsmots  # noqa: E402
-from wsperception.learn.weak_masks import WeakSettings  # noqa: E402
+from wsperception.learn.weak_masks.terms import WeakSettings  # noqa: E402
 from wsperception.nets.detect import detect  # noqa: E402
 from wsperception.nets.settings import DetectSettings, NetSettings  # noqa: E402
 from wsperception.types import VOID  # noqa: E402

@@ -13,10 +13,17 @@ from torch import Tensor, nn
 from wsperception.data.clips import ClipFrame
 from wsperception.errors import InputError
 from wsperception.learn import mil
-from wsperception.learn.box_regression import regression_loss
-from wsperception.learn.class_maps import TARGETS, map_loss, mean_map, pseudo_masks, segmentation_loss
-from wsperception.learn.proposals import ProposalSettings
-from wsperception.learn.tagged_image import ProposalChoice, TaggedImage, check_classes, resized, tagged_frame, teaches
+from wsperception.learn.proposals.segments import ProposalSettings
+from wsperception.learn.tags.box_regression import regression_loss
+from wsperception.learn.tags.class_maps import TARGETS, map_loss, mean_map, pseudo_masks, segmentation_loss
+from wsperception.learn.tags.tagged_image import (
+    ProposalChoice,
+    TaggedImage,
+    check_classes,
+    resized,
+    tagged_frame,
+    teaches,
+)
 from wsperception.nets.community_net import CommunityNet, CommunityNetSettings
 from wsperception.settings import check, setting
 

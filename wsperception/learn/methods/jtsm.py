@@ -13,19 +13,19 @@ from torch import Tensor, nn
 from wsperception.data.clips import ClipFrame
 from wsperception.errors import InputError
 from wsperception.learn import mil
-from wsperception.learn.box_regression import regression_loss
-from wsperception.learn.mined_masks import (
+from wsperception.learn.proposals.segments import ProposalSettings
+from wsperception.learn.semantic import semantic_loss
+from wsperception.learn.tags.box_regression import regression_loss
+from wsperception.learn.tags.mined_masks import (
     MinedMasks,
     instance_loss,
     instance_rois,
     mined_masks,
     semantic_labels,
 )
-from wsperception.learn.proposals import ProposalSettings
-from wsperception.learn.reestimate import ReestimateSettings
-from wsperception.learn.segmented_image import SegmentedImage, recoloured, resized_segments, segmented_frame
-from wsperception.learn.semantic import semantic_loss
-from wsperception.learn.tagged_image import check_classes, teaches
+from wsperception.learn.tags.reestimate import ReestimateSettings
+from wsperception.learn.tags.segmented_image import SegmentedImage, recoloured, resized_segments, segmented_frame
+from wsperception.learn.tags.tagged_image import check_classes, teaches
 from wsperception.nets.jtsm_net import JtsmNet, JtsmNetSettings, Mined
 from wsperception.settings import check, setting
 

@@ -2,7 +2,7 @@
 
 A semantic network learns from partial labels by cross-entropy (Eq. 1); an instance network shares its picture out among
 detections, and both learn on end to end (section 3.5). Where labels come from, round by round:
-`wsperception.learn.panoptic_labels`. Full and partial labels have one form, so that sets may be mixed (Table 3).
+`wsperception.learn.panoptic.labels`. Full and partial labels have one form, so that sets may be mixed (Table 3).
 
 Training frames carry panoptic labels; of their boxes, which stand for detections of score 1, only the instance network
 knows. Classes of things come before those of stuff.
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from wsperception.data.clips import ClipFrame
 from wsperception.data.panoptic_labels import PanopticLabels
 from wsperception.errors import InputError
-from wsperception.learn.instance_crf import (
+from wsperception.learn.panoptic.instance_crf import (
     InstanceCrf,
     InstanceCrfSettings,
     instance_labels,
@@ -25,10 +25,10 @@ from wsperception.learn.instance_crf import (
     matched_targets,
     panoptic_segments,
 )
-from wsperception.learn.panoptic_labels import CleaningSettings, CueSettings
-from wsperception.learn.pseudo import PseudoSettings
+from wsperception.learn.panoptic.labels import CleaningSettings, CueSettings
+from wsperception.learn.panoptic.tag_cues import TagSettings
+from wsperception.learn.pseudo.masks import PseudoSettings
 from wsperception.learn.semantic import IGNORED, given_labels, partial_cross_entropy, semantic_maps
-from wsperception.learn.tag_cues import TagSettings
 from wsperception.nets.backbone import Backbone
 from wsperception.nets.semantic_net import SemanticNet, SemanticSettings
 from wsperception.settings import check, setting

@@ -1,9 +1,10 @@
 """WISE: Instance Segmentation with Point Supervision (Laradji et al., arXiv:1906.06392).
 
 L_W = lambda L_L + (1 - lambda) L_E  (Eq. 4). L-Net learns where objects are with LC-FCN's four terms (Eq. 1,
-`wsperception.learn.points`); E-Net learns which pixels belong together from pseudo masks, drawn anew at every step
-among the segment proposals that hold an object's point (Eq. 3, `wsperception.learn.affinity`). Each image is a sample
-of its own: with a batch of one, as in the paper, the losses are those of the equations, otherwise their mean.
+`wsperception.learn.points.lcfcn`); E-Net learns which pixels belong together from pseudo masks, drawn anew at every
+step among the segment proposals that hold an object's point (Eq. 3, `wsperception.learn.points.affinity`). Each image
+is a sample of its own: with a batch of one, as in the paper, the losses are those of the equations, otherwise their
+mean.
 """
 
 from dataclasses import dataclass, field
@@ -15,11 +16,11 @@ from torch import Tensor, nn
 from wsperception.data.clips import ClipFrame
 from wsperception.data.segments import Segments
 from wsperception.errors import InputError
-from wsperception.learn import affinity
-from wsperception.learn.peak_responses import response_peaks, tag_loss
-from wsperception.learn.points import location_terms, point_pixels
-from wsperception.learn.proposals import OUTLINE, ProposalSettings
-from wsperception.learn.segment_store import image_segments
+from wsperception.learn.points import affinity
+from wsperception.learn.points.lcfcn import location_terms, point_pixels
+from wsperception.learn.points.peak_responses import response_peaks, tag_loss
+from wsperception.learn.proposals.segment_store import image_segments
+from wsperception.learn.proposals.segments import OUTLINE, ProposalSettings
 from wsperception.nets.wise_net import WiseNet, WiseNetSettings, sampled, upsampled
 from wsperception.settings import check, setting
 

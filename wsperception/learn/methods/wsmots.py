@@ -2,7 +2,7 @@
 
 L = L_T + lambda (L_RPH + L_RSH)  (Eq. 1), L_RSH = class + box + mask  (Eq. 5), L_T = batch-hard triplets  (Eq. 2).
 The mask part is cross-entropy with masks under full supervision. Under weak supervision it needs boxes only:
-L_loc + lambda_CRF L_CRF  (Eq. 6), and what goes beyond the paper, see `wsperception.learn.weak_masks`.
+L_loc + lambda_CRF L_CRF  (Eq. 6), and what goes beyond the paper, see `wsperception.learn.weak_masks.terms`.
 Each loss is a mean over the frames of a mean inside the frame, L_T a mean over the clips: with equally many frames per
 process, the mean over processes is the loss of the joint batch.
 """
@@ -16,11 +16,11 @@ from torch import Tensor, nn
 from wsperception.data.clips import ClipFrame
 from wsperception.errors import InputError
 from wsperception.learn import detection, sampling
-from wsperception.learn.mask_rois import MaskRois, Scene, mask_area_share
 from wsperception.learn.metric import batch_hard_triplet
-from wsperception.learn.pseudo import PseudoSettings
+from wsperception.learn.pseudo.masks import PseudoSettings
 from wsperception.learn.semantic import semantic_loss, semantic_maps
-from wsperception.learn.weak_masks import WeakSettings, weak_mask_losses
+from wsperception.learn.weak_masks.mask_rois import MaskRois, Scene, mask_area_share
+from wsperception.learn.weak_masks.terms import WeakSettings, weak_mask_losses
 from wsperception.nets.detect import proposal_boxes
 from wsperception.nets.heads import mask_boxes
 from wsperception.nets.perception_net import PerceptionNet, Proposals

@@ -1,0 +1,1 @@
+"""Dense conditional random fields: Gaussian kernels, mean-field inference, and the loss."""

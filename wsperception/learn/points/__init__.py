@@ -1,0 +1,1 @@
+"""What learns and finds objects from a point each."""

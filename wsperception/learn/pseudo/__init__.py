@@ -1,0 +1,1 @@
+"""Pseudo masks of boxes, made before training."""

@@ -1,0 +1,1 @@
+"""What learns and finds objects and stuff from the classes of an image, beside `mil`."""

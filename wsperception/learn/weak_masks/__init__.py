@@ -1,0 +1,1 @@
+"""What trains masks from boxes and ids while the network learns."""
