@@ -32,7 +32,7 @@ from wsperception.evaluation.command import evaluate_command
 from wsperception.track import TrackRequest, run_track
 
 SILHOUETTES = ROOT.parent / "shared/data/kitti_mots_gt/instances_txt"
-HEADS_RATE = 2.0
+HEADS_RATE = 6.0
 """Learning rate of the two branches that a row trains, over that of the detector."""
 
 NOT_DECISIVE = ("out", "rows", "seeds", "jobs")
