@@ -32,7 +32,7 @@ from benchmarks.tracking.truth import REPORT, TUNING, Truth, kitti_mots, mot15
 from benchmarks.tracking.walkers import WALKERS, walkers
 from wsperception.evaluation.mots import COUNTS, RATIOS
 from wsperception.tracking import Tracker
-from wsperception.tracking.full import NO_LABELS
+from wsperception.tracking.found import NO_LABELS
 from wsperception.types import Instances
 
 SPLITS = {

@@ -85,10 +85,26 @@ def test_missing_are_those_seen_of_late_but_not_now():
 
 
 def test_beside_by_hand():
-    # 4 sides are 40 px between the centres.
-    boxes = np.array([[79, 30, 99, 35], [81, 30, 101, 35], [40, 69, 60, 74], PLACE], np.float32)
+    # 2 sides are 20 px between the centres.
+    boxes = np.array([[59, 30, 79, 35], [61, 30, 81, 35], [40, 49, 60, 54], PLACE], np.float32)
     table = tracks([PLACE], [1.0], [100], [0])
     assert adoption.beside(table, boxes, np.array([0, 0, 0, 1], np.int32)).tolist() == [True, False, True, False]
+
+
+def test_hidden_by_hand():
+    # PLACE is 20 x 5 px, 100 in all, and reaches down to 35.
+    table = tracks([PLACE, [100, 30, 120, 35]], [1.0] * 2, [500] * 2, [0] * 2)
+
+    def by(*boxes: list[float]) -> list[bool]:
+        return adoption.hidden(table, np.array(boxes, np.float32).reshape(-1, 4)).tolist()
+
+    assert by([53, 20, 90, 36]) == [True, False]  # 7 x 5 = 35
+    assert by([55, 20, 90, 36]) == [False, False]  # 25
+    assert by([53, 31, 90, 36]) == [False, False]  # 7 x 4 = 28
+    assert by([30, 20, 70, 35]) == [False, False]  # reaches no further down
+    assert by([30, 31, 50, 36], [50, 31, 110, 36]) == [True, True]  # 40, and 40 of each
+    assert by([55, 20, 90, 36], [30, 20, 45, 36]) == [False, False]  # 25 each: one alone has to cover it
+    assert by() == [False, False]
 
 
 def test_nothing_is_missing():
@@ -96,6 +112,7 @@ def test_nothing_is_missing():
     boxes, classes = np.array([PLACE], np.float32), np.zeros(1, np.int32)
     assert adoption.closeness(none, boxes, classes, np.ones(1, np.float32), SIZE, np.zeros(0)).shape == (0, 1)
     assert adoption.beside(none, boxes, classes).tolist() == [False]
+    assert adoption.hidden(none, boxes).shape == (0,)
     assert adoption.closeness(
         tracks([PLACE], [1.0], [100], [0]), boxes[:0], classes[:0], np.ones(0, np.float32), SIZE, np.ones(1)
     ).shape == (1, 0)

@@ -32,10 +32,31 @@ def test_a_track_that_is_seen_is_not_taken_over():
 
 
 def test_a_new_track_waits_for_its_id_where_another_is_missing():
-    # 70 px are 3.5 sides: too far to go on with it (1.5 + 0.5), near enough (4) to wait. 90 px are not.
+    # 38 px are 1.9 sides: too far to go on with it (0.95 x (1 + 2 (0.05 + 0.05)) = 1.14), near enough (2) to wait until
+    # it has been seen for 0.2 s instead of 0.1 s. 42 px are not, and a score of 0.9 is clear enough for an id at once.
     def story(x: float) -> list[Instances]:
-        return [*[detections([at(50)])] * 5, detections([at(x)]), detections([at(x)])]
+        return [*[detections([at(50)])] * 5, *[detections([at(x)])] * 3]
 
     settings = full(confirm_s=0.1, confirm_score=0.9, refind_s=0.0)
-    assert run(Tracker(settings), story(120))[-2:] == [[0], [2]]
-    assert run(Tracker(settings), story(140))[-2:] == [[2], [2]]
+    assert run(Tracker(settings), story(88))[-3:] == [[0], [0], [2]]
+    assert run(Tracker(settings), story(92))[-3:] == [[2], [2], [2]]
+
+
+def test_what_is_hidden_is_waited_for_longer():
+    # Stands at x = 50 to 70, y = 30 to 50, until something nearer passes; 0.5 s later it is found 21 px farther.
+    def story(cover: list[float]) -> list[Instances]:
+        nearer = detections([cover], classes=[1])
+        both = detections([at(71), cover], classes=[0, 1])
+        return [*[detections([at(50), cover], classes=[0, 1])] * 4, *[nearer] * 4, both]
+
+    settings = full(refind_s=0.0, adopt_s=0.2, uncertainty_margin=0.0)
+    # Covers 7 of 20 px in width; 5 are a quarter of the box; one that ends higher up is behind it.
+    assert run(Tracker(settings), story([63, 25, 90, 60]))[-1] == [1, 2]
+    assert run(Tracker(settings), story([65, 25, 90, 60]))[-1] == [3, 2]
+    assert run(Tracker(settings), story([63, 5, 90, 49]))[-1] == [3, 2]
+    # The reach grows no more after adopt_s: (0.5 + 2 x 0.2) x 20 = 18 px; after 0.5 s it would be 30 px.
+    short = full(refind_s=0.0, adopt_s=0.2, uncertainty_margin=0.0, adopt_reach=0.5, adopt_speed=2.0)
+    assert run(Tracker(short), story([63, 25, 90, 60]))[-1] == [3, 2]
+    # Never means never.
+    never = full(refind_s=0.0, adopt_s=0.0, uncertainty_margin=0.0)
+    assert run(Tracker(never), story([63, 25, 90, 60]))[-1] == [3, 2]

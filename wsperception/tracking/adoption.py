@@ -7,6 +7,7 @@ or it was seen once and its velocity was not known yet. Overlap is blind to all 
 
 import numpy as np
 
+from wsperception.geometry import box_areas
 from wsperception.tracking import motion as kalman
 from wsperception.tracking.full_tracks import FullTracks
 
@@ -14,15 +15,34 @@ SIZE_COST = 0.25
 """Cost of a width or a height that differs by a factor e; from a cost of 1 on two boxes are two objects."""
 DOUBT_COST = 2.0
 """Costs grow by this share where a score is 0; a false detection beside a real one must not inherit its track."""
-VICINITY = 4.0
-"""A track missing within so many sides makes a new one wait for its id."""
+HIDDEN = 0.3
+"""A track is hidden where one nearer object covers this share of the box predicted."""
+STAMP_JITTER_S = 5e-4
+"""Stamps jitter: so much more or less is still the time asked for."""
+VICINITY = 2.0
+"""A track missing within so many sides makes a new one wait for its id,"""
+PATIENCE = 2.0
+"""which it then gets when it has been seen for so many times as long as others."""
 
 
 def missing(tracks: FullTracks, free: np.ndarray, longest_s: float) -> np.ndarray:
     """(M,) rows of the tracks among those `free` (T,) bool that were seen up to `longest_s` ago, not in this frame."""
     unseen_s = (tracks.stamp_ns - tracks.last_ns) / 1e9
-    # Stamps jitter: half a millisecond more is still the time asked for.
-    return np.flatnonzero(free & (unseen_s > 0) & (unseen_s <= longest_s + 5e-4))
+    return np.flatnonzero(free & (unseen_s > 0) & (unseen_s <= longest_s + STAMP_JITTER_S))
+
+
+def hidden(absent: FullTracks, boxes: np.ndarray) -> np.ndarray:
+    """(M,) bool: whether one of the objects found, `boxes` (N, 4) corners, lies over a track's prediction.
+
+    It does where it covers HIDDEN of the box and reaches further down in the image: what stands on the ground nearer to
+    the camera does. One of them may be the object itself, of which more is found than the sliver that was seen last.
+    """
+    places = kalman.corners(absent.motion.position)
+    low, high = np.maximum(places[:, None, :2], boxes[:, :2]), np.minimum(places[:, None, 2:], boxes[:, 2:])
+    extent = np.maximum(high - low, 0.0)  # (M, N, 2)
+    covered = extent[..., 0] * extent[..., 1] >= HIDDEN * np.maximum(box_areas(places), 1e-6)[:, None]
+    covered &= boxes[:, 3] > places[:, None, 3]
+    return np.asarray(covered.any(axis=1))
 
 
 def closeness(

@@ -1,16 +1,16 @@
 """The full association: motion, masks, appearance, low scores and gaps. Its limits are times, not counts of frames."""
 
 import dataclasses
-from dataclasses import dataclass
 
 import numpy as np
 
 from wsperception.geometry import clip_boxes
 from wsperception.tracking import motion as kalman
 from wsperception.tracking import terms
-from wsperception.tracking.adoption import beside, closeness, missing
+from wsperception.tracking.adoption import PATIENCE, STAMP_JITTER_S, beside, closeness, hidden, missing
 from wsperception.tracking.assignment import assign
 from wsperception.tracking.common_motion import common_shift, shared_velocity
+from wsperception.tracking.found import NO_LABELS, Found, found_in
 from wsperception.tracking.full_tracks import FullTracks, joined
 from wsperception.tracking.gallery import Gallery
 from wsperception.tracking.identity import IdCounter
@@ -18,32 +18,10 @@ from wsperception.tracking.motion import Motion
 from wsperception.tracking.settings import FullSettings, TrackerSettings
 from wsperception.types import Instances
 
-NO_LABELS = np.zeros((0, 0), np.uint16)
-"""Stands for a label map where there is none."""
 SETTLED_S = 0.25
 """A track knows its speed when it has been seen for this long."""
 SCORE_MEMORY = 0.6
 """Share of a track's score that the next one leaves."""
-
-
-@dataclass(frozen=True, eq=False)
-class Found:
-    """The detections of a frame as the association needs them, N of them, in an order of their own.
-
-    scores, class_ids, boxes, embeddings as in Instances; shapes (N, CELLS, CELLS) bool. label_map (H, W), all_boxes and
-    all_shapes keep the order of the frame, `order` (N,) leads from here to there.
-    """
-
-    scores: np.ndarray
-    class_ids: np.ndarray
-    boxes: np.ndarray
-    embeddings: np.ndarray
-    shapes: np.ndarray
-    label_map: np.ndarray
-    all_boxes: np.ndarray
-    all_shapes: np.ndarray
-    order: np.ndarray
-    image_size: tuple[int, int]
 
 
 def follow(
@@ -62,7 +40,7 @@ def follow(
     full = settings.full
     seconds = (stamp_ns - tracks.stamp_ns) / 1e9
     tracks = _aged(tracks, stamp_ns, full, instances.image_size)
-    found = _found(instances, label_map if full.mask_weight > 0 else NO_LABELS)
+    found = found_in(instances, label_map if full.mask_weight > 0 else NO_LABELS)
     if full.common_motion and len(tracks):
         tracks = _turned(tracks, found, seconds, settings)
     partner = _associate(tracks, found, stamp_ns, seconds, settings)  # (N,) track row, -1 = none
@@ -108,26 +86,6 @@ def _turned(tracks: FullTracks, found: Found, seconds: float, settings: TrackerS
     if not shift.any():
         return tracks
     return dataclasses.replace(tracks, motion=kalman.shifted(tracks.motion, shift, seconds))
-
-
-def _found(instances: Instances, label_map: np.ndarray) -> Found:
-    """The detections by falling score, then by place: so their order in the frame cannot matter."""
-    boxes = instances.boxes
-    order = np.lexsort((boxes[:, 3], boxes[:, 2], boxes[:, 1], boxes[:, 0], -instances.scores))
-    nothing = np.zeros((len(boxes), terms.CELLS, terms.CELLS), bool)
-    shapes = terms.silhouettes(label_map, boxes) if label_map.size else nothing
-    return Found(
-        instances.scores[order],
-        instances.class_ids[order],
-        boxes[order],
-        instances.embeddings[order],
-        shapes[order],
-        label_map,
-        boxes,
-        shapes,
-        order,
-        instances.image_size,
-    )
 
 
 def _associate(
@@ -216,13 +174,20 @@ def _find_again(
 
 
 def _adopt(tracks: FullTracks, found: Found, partner: np.ndarray, settings: TrackerSettings) -> None:
-    """Writes pairs of absent tracks and detections near them that would begin a track into `partner`."""
+    """Writes pairs of absent tracks and detections near them that would begin a track into `partner`.
+
+    What has been missing for longer than adopt_s is waited for only where something hides it.
+    """
     full = settings.full
     columns = _births(found, partner, settings)
-    lines = missing(tracks, _free(tracks, partner), full.adopt_s)
+    lines = missing(tracks, _free(tracks, partner), max(full.adopt_s, full.lost_s)) if full.adopt_s > 0 else columns[:0]
     if not (len(lines) and len(columns)):
         return
-    reach = full.adopt_reach + full.adopt_speed * (tracks.stamp_ns - tracks.last_ns[lines]) / 1e9
+    unseen_s = (tracks.stamp_ns - tracks.last_ns[lines]) / 1e9
+    late = np.flatnonzero(unseen_s > full.adopt_s + STAMP_JITTER_S)
+    gone = late[~hidden(tracks.select(lines[late]), found.boxes[found.scores >= settings.high_score])]
+    lines, unseen_s = np.delete(lines, gone), np.delete(unseen_s, gone)
+    reach = full.adopt_reach + full.adopt_speed * np.minimum(unseen_s, full.adopt_s)
     boxes, class_ids, scores = found.boxes[columns], found.class_ids[columns], found.scores[columns]
     close = closeness(tracks.select(lines), boxes, class_ids, scores, found.image_size, reach)
     if full.appearance_weight > 0 and tracks.gallery.informative:
@@ -293,13 +258,15 @@ def _confirmed(
     lines = partner[tentative]
     age_s = (tracks.last_ns[lines] - tracks.first_ns[lines]) / 1e9
     clear = found.scores[tentative] >= full.confirm_score
+    wait_s = np.full(len(tentative), full.confirm_s)
     absent = missing(tracks, tracks.ids > 0, full.adopt_s)
     if len(absent):
-        # It may be the one that is missing: two sightings tell, and the other may be back by then.
+        # It may be the one that is missing, or a false detection beside it: more sightings tell, and the other may be
+        # back by then.
         doubtful = beside(tracks.select(absent), found.boxes[tentative], found.class_ids[tentative])
-        clear &= ~(doubtful & (age_s == 0))
-    # Stamps jitter: half a millisecond less is still the time asked for.
-    sure = (age_s >= full.confirm_s - 5e-4) & (found.scores[tentative] >= settings.confirm_again_score) | clear
+        wait_s[doubtful] *= PATIENCE
+        clear &= ~doubtful
+    sure = (age_s >= wait_s - STAMP_JITTER_S) & (found.scores[tentative] >= settings.confirm_again_score) | clear
     ids = tracks.ids.copy()
     ids[lines[sure]] = counter.take(int(sure.sum()), ids, settings.max_id)
     return dataclasses.replace(tracks, ids=ids)

@@ -21,9 +21,13 @@ class FullSettings:
         low=0.01, high=1.0,
     )  # fmt: skip
     confirm_s: float = setting(
-        0.1, "A track gets its id when it has been seen for this long, see confirm_again_score; 0: at once",
-        unit="s", low=0.0, high=10.0,
-    )  # fmt: skip
+        0.1,
+        "A track gets its id when it has been seen for this long, twice as long where another is missing nearby, see "
+        "confirm_again_score; 0: at once",
+        unit="s",
+        low=0.0,
+        high=10.0,
+    )
     confirm_again_score: float = setting(
         0.5, "and is now seen with this score or more; the tracker's min_score where that is less", low=0.0, high=1.0
     )
@@ -46,9 +50,13 @@ class FullSettings:
         unit="s", low=0.0, high=60.0,
     )  # fmt: skip
     adopt_s: float = setting(
-        0.35, "Before a track begins, one nearby that was not seen for up to this long is gone on with; 0: never",
-        unit="s", low=0.0, high=60.0,
-    )  # fmt: skip
+        0.35,
+        "Before a track begins, one nearby that was not seen for up to this long, or for up to lost_s where something "
+        "hides it, is gone on with; 0: never",
+        unit="s",
+        low=0.0,
+        high=60.0,
+    )
     adopt_reach: float = setting(
         1.5, "Nearby is this far, in sides of the box that is missing (the root of its area)", low=0.0, high=100.0
     )

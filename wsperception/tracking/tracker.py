@@ -7,7 +7,7 @@ import numpy as np
 from wsperception.tracking import full, full_tracks, paper
 from wsperception.tracking import motion as kalman
 from wsperception.tracking.camera_motion import STILL, CameraMotion
-from wsperception.tracking.full import NO_LABELS
+from wsperception.tracking.found import NO_LABELS
 from wsperception.tracking.full_tracks import NO_FULL_TRACKS
 from wsperception.tracking.identity import IdCounter
 from wsperception.tracking.paper import NO_TRACKS
