@@ -10,6 +10,7 @@ import numpy as np
 from wsperception.geometry import box_areas
 from wsperception.tracking import motion as kalman
 from wsperception.tracking.full_tracks import FullTracks
+from wsperception.tracking.motion import Motion
 
 SIZE_COST = 0.25
 """Cost of a width or a height that differs by a factor e; from a cost of 1 on two boxes are two objects."""
@@ -28,16 +29,17 @@ PATIENCE = 2.0
 def missing(tracks: FullTracks, free: np.ndarray, longest_s: float) -> np.ndarray:
     """(M,) rows of the tracks among those `free` (T,) bool that were seen up to `longest_s` ago, not in this frame."""
     unseen_s = (tracks.stamp_ns - tracks.last_ns) / 1e9
-    return np.flatnonzero(free & (unseen_s > 0) & (unseen_s <= longest_s + STAMP_JITTER_S))
+    rows: np.ndarray = (free & (unseen_s > 0) & (unseen_s <= longest_s + STAMP_JITTER_S)).nonzero()[0]
+    return rows
 
 
-def hidden(absent: FullTracks, boxes: np.ndarray) -> np.ndarray:
+def hidden(absent: Motion, boxes: np.ndarray) -> np.ndarray:
     """(M,) bool: whether one of the objects found, `boxes` (N, 4) corners, lies over a track's prediction.
 
     It does where it covers HIDDEN of the box and reaches further down in the image: what stands on the ground nearer to
     the camera does. One of them may be the object itself, of which more is found than the sliver that was seen last.
     """
-    places = kalman.corners(absent.motion.position)
+    places = kalman.corners(absent.position)
     low, high = np.maximum(places[:, None, :2], boxes[:, :2]), np.minimum(places[:, None, 2:], boxes[:, 2:])
     extent = np.maximum(high - low, 0.0)  # (M, N, 2)
     covered = extent[..., 0] * extent[..., 1] >= HIDDEN * np.maximum(box_areas(places), 1e-6)[:, None]
@@ -64,7 +66,7 @@ def closeness(
     No outside paper; why each part is there says benchmarks/tracking.
     """
     result = np.zeros((len(absent), len(boxes)), np.float32)
-    rows, columns = np.nonzero(absent.class_ids[:, None] == class_ids[None, :])
+    rows, columns = (absent.class_ids[:, None] == class_ids).nonzero()
     position = absent.motion.position[rows]  # (P, 4)
     places = kalman.corners(position)
     whole = kalman.completed(boxes[columns], places, image_size)

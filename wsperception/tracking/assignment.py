@@ -23,7 +23,7 @@ def assign(sim: np.ndarray, min_similarity: float) -> tuple[np.ndarray, np.ndarr
     candidates = sim[lines[:, None], columns].astype(np.float64)
     cost = candidates.max() - np.maximum(candidates, min_similarity)
     matched, _ = lap.lapjv(cost, extend_cost=True, return_cost=False)
-    chosen = np.flatnonzero(matched >= 0)
+    chosen = (matched >= 0).nonzero()[0]
     partners = matched[chosen]
     above = candidates[chosen, partners] > min_similarity
     return lines[chosen[above]], columns[partners[above]]

@@ -44,15 +44,16 @@ def follow(
     if full.common_motion and len(tracks):
         tracks = _turned(tracks, found, seconds, settings)
     partner = _associate(tracks, found, stamp_ns, seconds, settings)  # (N,) track row, -1 = none
-    seen, rows = partner[partner >= 0], np.flatnonzero(partner >= 0)
-    tracks = _seen(tracks, seen, found, rows, stamp_ns, full)
+    rows = (partner >= 0).nonzero()[0]
+    tracks = _seen(tracks, partner[rows], found, rows, stamp_ns, full)
     new = _births(found, partner, settings)
     if len(new):
         partner[new] = len(tracks) + np.arange(len(new))
         tracks = joined(tracks, _born(found, new, stamp_ns, full, _shared_velocity(tracks, full)))
     tracks = _confirmed(tracks, partner, found, settings, counter)
     ids = np.zeros(len(instances), np.int32)
-    ids[found.order] = np.where(partner >= 0, np.append(tracks.ids, 0)[partner], 0)
+    rows = (partner >= 0).nonzero()[0]
+    ids[found.order[rows]] = tracks.ids[partner[rows]]
     return tracks, ids
 
 
@@ -62,7 +63,7 @@ def _aged(tracks: FullTracks, stamp_ns: int, full: FullSettings, image_size: tup
     longest = max(full.lost_s, full.refind_s) if tracks.gallery.informative else full.lost_s
     living = unseen_s <= np.where(tracks.ids > 0, longest, full.tentative_s)
     if not living.all():
-        tracks = tracks.select(np.flatnonzero(living))
+        tracks = tracks.select(living.nonzero()[0])
     seconds = (stamp_ns - tracks.stamp_ns) / 1e9
     carried = tracks.last_ns < tracks.stamp_ns
     slowdown = np.where(carried, np.exp(-seconds / full.slowdown_s), 1.0)
@@ -74,7 +75,7 @@ def _aged(tracks: FullTracks, stamp_ns: int, full: FullSettings, image_size: tup
 def _turned(tracks: FullTracks, found: Found, seconds: float, settings: TrackerSettings) -> FullTracks:
     """The tracks, moved by what all of them have moved beyond their prediction."""
     full = settings.full
-    recent = np.flatnonzero((tracks.stamp_ns - tracks.last_ns) / 1e9 <= full.low_lost_s)
+    recent = ((tracks.stamp_ns - tracks.last_ns) / 1e9 <= full.low_lost_s).nonzero()[0]
     strong = found.scores >= settings.high_score
     shift = common_shift(
         kalman.corners(tracks.motion.position[recent]),
@@ -105,7 +106,7 @@ def _associate(
         _match(sim, _free(tracks, partner) & (unseen_s <= full.low_lost_s), weak, full.min_similarity, partner)
     if tracks.gallery.informative and full.refind_s > 0:
         free = _free(tracks, partner) & (tracks.ids > 0) & (unseen_s <= full.refind_s)
-        _find_again(tracks, np.flatnonzero(free), found, np.flatnonzero(strong & (partner < 0)), full, partner)
+        _find_again(tracks, free.nonzero()[0], found, (strong & (partner < 0)).nonzero()[0], full, partner)
     _adopt(tracks, found, partner, settings)
     return partner
 
@@ -119,9 +120,10 @@ def similarity(tracks: FullTracks, found: Found, seconds: float, full: FullSetti
     places = clip_boxes(kalman.corners(tracks.motion.position), found.image_size)
     margin = terms.margins(tracks.motion, full.uncertainty_margin)
     touching = terms.widened_iou(places, found.boxes, margin)
-    touching *= tracks.class_ids[:, None] == found.class_ids[None, :]
-    touching *= terms.same_size(places, found.boxes, full.size_gate)
-    lines, columns = np.nonzero(touching > 0.0)
+    alike = terms.same_size(places, found.boxes, full.size_gate)
+    alike &= tracks.class_ids[:, None] == found.class_ids
+    touching *= alike
+    lines, columns = (touching > 0.0).nonzero()
     parts: list[tuple[float | np.ndarray, np.ndarray]] = [(1.0, touching[lines, columns])]
     if found.label_map.size:
         near = np.flatnonzero(touching.any(axis=1))  # often half of the tracks
@@ -131,10 +133,10 @@ def similarity(tracks: FullTracks, found: Found, seconds: float, full: FullSetti
         weight = full.mask_weight * terms.sureness(tracks.motion, full.mask_doubt)
         parts.append((weight[lines], overlap[row_of[lines], found.order[columns]]))
     if full.appearance_weight > 0 and tracks.gallery.informative:
-        alike = terms.likeness(tracks.gallery.embeddings, found.embeddings, lines, columns)
-        parts.append((full.appearance_weight, alike))
+        cosine = terms.likeness(tracks.gallery.embeddings, found.embeddings, lines, columns)
+        parts.append((full.appearance_weight, cosine))
     absent_s = (tracks.stamp_ns - tracks.last_ns) / 1e9 - seconds
-    fresh = np.clip(1.0 - absent_s / max(full.lost_s, 1e-3), 0.0, 1.0).astype(np.float32)
+    fresh = np.minimum(np.maximum(1.0 - absent_s / max(full.lost_s, 1e-3), 0.0), 1.0).astype(np.float32)
     touching[lines, columns] = terms.combined(parts) * fresh[lines]
     return touching
 
@@ -159,7 +161,8 @@ def _find_again(
     if not (len(lines) and len(columns)):
         return
     shape = len(lines), len(columns)
-    pairs = np.repeat(lines, shape[1]), np.broadcast_to(columns, shape).ravel()
+    every = np.zeros(shape, np.intp)
+    pairs = (every + lines[:, None]).ravel(), (every + columns).ravel()
     cosine = terms.likeness(tracks.gallery.embeddings, found.embeddings, *pairs).reshape(shape)
     cosine *= tracks.class_ids[lines][:, None] == found.class_ids[columns][None, :]
     best = cosine.argmax(axis=1)
@@ -184,14 +187,15 @@ def _adopt(tracks: FullTracks, found: Found, partner: np.ndarray, settings: Trac
     if not (len(lines) and len(columns)):
         return
     unseen_s = (tracks.stamp_ns - tracks.last_ns[lines]) / 1e9
-    late = np.flatnonzero(unseen_s > full.adopt_s + STAMP_JITTER_S)
-    gone = late[~hidden(tracks.select(lines[late]), found.boxes[found.scores >= settings.high_score])]
-    lines, unseen_s = np.delete(lines, gone), np.delete(unseen_s, gone)
+    awaited = unseen_s <= full.adopt_s + STAMP_JITTER_S
+    if not awaited.all():
+        awaited |= hidden(tracks.motion.select(lines), found.boxes[found.scores >= settings.high_score])
+        lines, unseen_s = lines[awaited], unseen_s[awaited]
     reach = full.adopt_reach + full.adopt_speed * np.minimum(unseen_s, full.adopt_s)
     boxes, class_ids, scores = found.boxes[columns], found.class_ids[columns], found.scores[columns]
     close = closeness(tracks.select(lines), boxes, class_ids, scores, found.image_size, reach)
     if full.appearance_weight > 0 and tracks.gallery.informative:
-        pairs = np.nonzero(close)
+        pairs = close.nonzero()
         alike = terms.likeness(tracks.gallery.embeddings, found.embeddings, lines[pairs[0]], columns[pairs[1]])
         close[pairs] -= np.float32(full.appearance_weight) * (1.0 - alike)
     chosen, partners = assign(close, 0.0)
@@ -222,7 +226,8 @@ def _seen(
 
 def _births(found: Found, partner: np.ndarray, settings: TrackerSettings) -> np.ndarray:
     """Detections that begin a track."""
-    return np.flatnonzero((partner < 0) & (found.scores >= settings.min_score))
+    births: np.ndarray = ((partner < 0) & (found.scores >= settings.min_score)).nonzero()[0]
+    return births
 
 
 def _born(found: Found, new: np.ndarray, stamp_ns: int, full: FullSettings, velocity: np.ndarray) -> FullTracks:
@@ -251,7 +256,7 @@ def _confirmed(
 ) -> FullTracks:
     """The tracks, with ids for those that have now been seen for long enough or clearly enough."""
     full = settings.full
-    rows = np.flatnonzero(partner >= 0)
+    rows = (partner >= 0).nonzero()[0]
     tentative = rows[tracks.ids[partner[rows]] == 0]
     if len(tentative) == 0:
         return tracks

@@ -59,7 +59,7 @@ def started(positions: np.ndarray, velocity: np.ndarray, measurement_noise: floa
     """Tracks seen once, at `positions` (N, 4) centred, `velocity` (4,) uncertain by `initial_speed` sides per s."""
     side = positions[:, SIDE_OF]
     speed = initial_speed * _strides(positions)
-    spread = np.stack([(measurement_noise * side) ** 2, np.zeros_like(side), speed**2])
+    spread = np.array([(measurement_noise * side) ** 2, np.zeros_like(side), speed**2])
     return Motion(positions.astype(np.float64), np.broadcast_to(velocity, side.shape).copy(), spread)
 
 
@@ -80,7 +80,8 @@ def predicted(
     travel = seconds * (1.0 + keep) / 2.0  # the mean share of the velocity on the way
     pp, pv, vv = motion.spread
     gained = travel * vv
-    change = np.repeat(_looming(motion, seconds), 4, axis=1)
+    change = np.empty_like(travel)
+    change[:] = _looming(motion, seconds)
     change[:, 2:] *= _fading(motion, travel[:, 2:])
     position = motion.position + change * travel * motion.velocity
     np.maximum(position[:, 2:], MIN_SIDE, out=position[:, 2:])
@@ -103,7 +104,8 @@ def corrected(motion: Motion, positions: np.ndarray, measurement_noise: np.ndarr
     residual = positions - motion.position
     position = motion.position + gain * residual
     np.maximum(position[:, 2:], MIN_SIDE, out=position[:, 2:])
-    spread = np.stack([(1.0 - gain) * pp, (1.0 - gain) * pv, vv - gain_velocity * pv])
+    kept = 1.0 - gain
+    spread = np.array([kept * pp, kept * pv, vv - gain_velocity * pv])
     return Motion(position, motion.velocity + gain_velocity * residual, spread)
 
 

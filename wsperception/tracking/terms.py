@@ -92,10 +92,10 @@ def mask_overlap(
     common = points * cell[:, None]  # (T, N)
     own = shapes.sum(axis=(1, 2)) * cell
     other = found.sum(axis=(1, 2)) * box_areas(boxes) / CELLS**2
-    union = own[:, None] + other[None, :] - common
-    overlap = np.divide(common, union, out=np.zeros_like(common, np.float64), where=union > 0)
-    np.minimum(overlap, 1.0, out=overlap)
-    return np.asarray(overlap, np.float32)
+    union = own[:, None] + other
+    union -= common
+    common /= np.maximum(union, 1e-9, out=union)
+    return np.asarray(np.minimum(common, 1.0, out=common), np.float32)
 
 
 def likeness(gallery: np.ndarray, embeddings: np.ndarray, tracks: np.ndarray, detections: np.ndarray) -> np.ndarray:
