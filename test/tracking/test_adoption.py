@@ -96,7 +96,7 @@ def test_hidden_by_hand():
     table = tracks([PLACE, [100, 30, 120, 35]], [1.0] * 2, [500] * 2, [0] * 2)
 
     def by(*boxes: list[float]) -> list[bool]:
-        return adoption.hidden(table, np.array(boxes, np.float32).reshape(-1, 4)).tolist()
+        return adoption.hidden(table.motion, np.array(boxes, np.float32).reshape(-1, 4)).tolist()
 
     assert by([53, 20, 90, 36]) == [True, False]  # 7 x 5 = 35
     assert by([55, 20, 90, 36]) == [False, False]  # 25
@@ -112,7 +112,7 @@ def test_nothing_is_missing():
     boxes, classes = np.array([PLACE], np.float32), np.zeros(1, np.int32)
     assert adoption.closeness(none, boxes, classes, np.ones(1, np.float32), SIZE, np.zeros(0)).shape == (0, 1)
     assert adoption.beside(none, boxes, classes).tolist() == [False]
-    assert adoption.hidden(none, boxes).shape == (0,)
+    assert adoption.hidden(none.motion, boxes).shape == (0,)
     assert adoption.closeness(
         tracks([PLACE], [1.0], [100], [0]), boxes[:0], classes[:0], np.ones(0, np.float32), SIZE, np.ones(1)
     ).shape == (1, 0)
