@@ -3,9 +3,9 @@
     python -m benchmarks.tracking.run --data ../shared/data --out out/tracking
 
 runs what is not in `out` yet and then writes tables.md and hota.png there. Peers that are not installed are
-skipped by name; benchmarks/tracking/peers.py says how to install them. `--splits tuning walkers` shows the sequences on
-which settings may be chosen, best with `--seeds 0 1 2`; the default is the report split, on which none were, with
-noise that was never used to choose anything.
+skipped by name; benchmarks/tracking/peers.py says how to install them. `--splits tuning walkers traffic` shows what
+settings may be chosen on, best with `--seeds 0 1 2`; the default is the report split, on which none were, with noise
+that was never used to choose anything.
 """
 
 import argparse
@@ -28,6 +28,7 @@ from benchmarks.tracking.peer_settings import SETTINGS
 from benchmarks.tracking.peers import PEERS, available
 from benchmarks.tracking.report import write_report
 from benchmarks.tracking.score import scores
+from benchmarks.tracking.traffic import TRAFFIC, traffic
 from benchmarks.tracking.truth import REPORT, TUNING, Truth, kitti_mots, mot15
 from benchmarks.tracking.walkers import WALKERS, walkers
 from wsperception.evaluation.mots import COUNTS, RATIOS
@@ -39,6 +40,7 @@ SPLITS = {
     "report": REPORT,
     "tuning": TUNING,
     "walkers": WALKERS,
+    "traffic": TRAFFIC,
     "mot15_tud": ("TUD-Campus", "TUD-Stadtmitte"),
 }
 
@@ -86,7 +88,7 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument("--out", type=Path, default=Path("out/tracking"))
     parser.add_argument("--splits", nargs="+", choices=sorted(SPLITS), default=["report", "mot15_tud"])
-    parser.add_argument("--seeds", type=int, nargs="+", default=[115, 116, 117, 118, 119], help="noise seeds")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[120, 121, 122, 123, 124], help="noise seeds")
     parser.add_argument("--trackers", nargs="*", help="only these, by name")
     return parser.parse_args()
 
@@ -95,6 +97,8 @@ def _detections(split: str, level: NoiseLevel, seed: int, data: Path, cache: Pat
     def truth(name: str) -> Truth:
         if split == "walkers":
             return walkers(name)
+        if split == "traffic":
+            return traffic(name)
         return mot15(data, name) if split == "mot15_tud" else kitti_mots(data, name)
 
     return {name: detected(functools.partial(truth, name), name, level, seed, cache) for name in SPLITS[split]}

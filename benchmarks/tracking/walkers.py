@@ -122,14 +122,21 @@ def _seen(scene: Scene, camera: np.ndarray, heading: float, nod: float, time_s: 
     order = [row for row in np.argsort(-local[:, 1]) if NEAR_M - 1.0 < local[row, 1] < FAR_M]
     for label, row in enumerate(order, start=1):
         _paint(picture, label, scene, row, local[row], nod, time_s)
-    objects = []
-    encoded = rle.encode_label_map(picture, len(order) + 1)
-    pixels = np.bincount(picture.ravel(), minlength=len(order) + 1)
-    for label, row in enumerate(order, start=1):
-        if pixels[label] >= FEWEST_PIXELS:
-            number = 1 if scene.classes[row] == 0 else 2
-            objects.append(MotsObject(frame, int(scene.numbers[row]), number, SIZE, encoded[label]))
-    return objects
+    return painted_objects(picture, frame, scene.numbers[order].tolist(), (scene.classes[order] + 1).tolist())
+
+
+def painted_objects(
+    picture: np.ndarray, frame: int, track_ids: list[int], class_numbers: list[int]
+) -> list[MotsObject]:
+    """The objects of one frame that show FEWEST_PIXELS or more.
+
+    picture    (H, W) uint16, row + 1 of the object that a pixel shows
+    track_ids  of each row; 0: no object, only hides others. class_numbers as in KITTI MOTS
+    """
+    encoded = rle.encode_label_map(picture, len(track_ids) + 1)
+    pixels = np.bincount(picture.ravel(), minlength=len(track_ids) + 1)
+    rows = [row for row, track_id in enumerate(track_ids) if track_id and pixels[row + 1] >= FEWEST_PIXELS]
+    return [MotsObject(frame, track_ids[row], class_numbers[row], SIZE, encoded[row + 1]) for row in rows]
 
 
 def _paint(
