@@ -25,7 +25,8 @@ def write_report(out: Path) -> None:
     if not results:
         return
     values = _collected(results)
-    splits = sorted({result["split"] for result in results}, key=["tuning", "walkers", "report", "mot15_tud"].index)
+    order = ["tuning", "walkers", "traffic", "report", "mot15_tud"]
+    splits = sorted({result["split"] for result in results}, key=order.index)
     text = [f"{os.cpu_count()} cores, {_processor()}, Python {platform.python_version()}", ""]
     for split in splits:
         text += _verdict(values, split)
