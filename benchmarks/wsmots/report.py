@@ -27,6 +27,8 @@ def read_results(folder: Path) -> Results:
             if seed.isdigit():
                 results.setdefault(row, {})[int(seed)] = json.loads(path.read_text())
     return results
+SMALLEST_BASE = 10.0
+"""Points of the fully supervised row below which a relative drop is all noise."""
 
 
 def tables(results: Results) -> str:
@@ -40,8 +42,8 @@ def tables(results: Results) -> str:
 
 
 def drop(full: float, weak: float) -> float:
-    """Relative drop in per cent; NaN where there is nothing to drop from."""
-    return 100.0 * (full - weak) / full if full > 0 else math.nan
+    """Relative drop in per cent; NaN where `full` is too little to take shares of."""
+    return 100.0 * (full - weak) / full if full >= SMALLEST_BASE else math.nan
 
 
 def spread(values: Iterable[float]) -> str:

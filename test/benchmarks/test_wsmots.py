@@ -48,6 +48,7 @@ def test_spread():
     assert spread([70.0, math.nan]) == "70.0"
     assert spread([math.nan]) == "-"
     assert math.isnan(drop(-3.0, 5.0))
+    assert math.isnan(drop(9.9, 1.0))
 
 
 def test_tables(tmp_path: Path):
