@@ -15,6 +15,8 @@ COLUMNS = (*MEASURES, "box MOTSP", "box recall")
 LOST = ("missed", "false", "switched", "inexact")
 """Why sMOTSA is not 100: objects without a mask of IoU 0.5, masks without an object, changed ids, and what the masks
 that count lack to an IoU of 1."""
+SMALLEST_BASE = 10.0
+"""Points of the fully supervised row below which a relative drop is all noise."""
 KNOWN = {**ROWS, **EXTRAS, **SWEEP}
 
 
@@ -27,8 +29,6 @@ def read_results(folder: Path) -> Results:
             if seed.isdigit():
                 results.setdefault(row, {})[int(seed)] = json.loads(path.read_text())
     return results
-SMALLEST_BASE = 10.0
-"""Points of the fully supervised row below which a relative drop is all noise."""
 
 
 def tables(results: Results) -> str:
