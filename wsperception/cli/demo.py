@@ -10,7 +10,9 @@ def add(parser: argparse.ArgumentParser) -> None:
     """Gives the parser of this command its options."""
     parser.description = "Makes a synthetic drive, tracks it with a shipped model and scores the result."
     parser.add_argument("--out", type=Path, default=Path("out/demo"), metavar="DIR", help="default: out/demo")
-    parser.add_argument("--model", default="tiny", metavar="BUNDLE", help="folder or name of a model (default: tiny)")
+    parser.add_argument(
+        "--model", default="tiny-weak", metavar="BUNDLE", help="folder or name of a model (default: tiny-weak)"
+    )
     parser.add_argument("--seed", type=int, default=2026, metavar="N", help="another seed, another drive")
     parser.add_argument("--frames", type=int, default=100, metavar="N", help="length of the drive (default: 100)")
     parser.add_argument("--offline", action="store_true", help="do not replay the drive over ROS 2 topics")
