@@ -7,6 +7,7 @@ For this alone masks are read beside the weak labels.
 """
 
 import argparse
+import json
 from collections import defaultdict
 from pathlib import Path
 
@@ -35,10 +36,10 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder of the comparison")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--batches", type=int, default=40, help="training batches on which Grad-CAM is looked at")
-    parser.add_argument("--config", type=Path, default=Path(__file__).with_name("cpu.yaml"))
     parser.add_argument("--jobs", type=int, default=2)
     options = parser.parse_args(arguments)
-    recipe = read_recipe("wsmots", options.config, ["training.supervision=full", f"training.seed={options.seed}"])
+    config = Path(json.loads((options.out / "settings.json").read_bytes())["config"])
+    recipe = read_recipe("wsmots", config, ["training.supervision=full", f"training.seed={options.seed}"])
     drive, cache = options.out / "drives/train", options.out / "cache"
     print("| label | class | object's share of the box | labelled object | of it right |\n|---|---|---|---|---|")
     windows = Windows(drive, recipe, options.batches, cache, options.jobs)
