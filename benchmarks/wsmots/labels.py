@@ -8,6 +8,7 @@ For this alone masks are read beside the weak labels.
 
 import argparse
 import json
+import sys
 from collections import defaultdict
 from pathlib import Path
 
@@ -38,7 +39,11 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--batches", type=int, default=40, help="training batches on which Grad-CAM is looked at")
     parser.add_argument("--jobs", type=int, default=2)
     options = parser.parse_args(arguments)
-    config = Path(json.loads((options.out / "settings.json").read_bytes())["config"])
+    try:
+        config = Path(json.loads((options.out / "settings.json").read_bytes())["config"])
+    except (OSError, ValueError, KeyError):
+        print(f"{options.out}: expected the folder of a comparison, with its settings.json", file=sys.stderr)
+        raise SystemExit(2) from None
     recipe = read_recipe("wsmots", config, ["training.supervision=full", f"training.seed={options.seed}"])
     drive, cache = options.out / "drives/train", options.out / "cache"
     print("| label | class | object's share of the box | labelled object | of it right |\n|---|---|---|---|---|")

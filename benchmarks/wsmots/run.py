@@ -32,8 +32,9 @@ from wsperception.evaluation.command import evaluate_command
 from wsperception.track import TrackRequest, run_track
 
 SILHOUETTES = ROOT.parent / "shared/data/kitti_mots_gt/instances_txt"
-HEADS_RATE = 6.0
-"""Learning rate of the two branches that a row trains, over that of the detector."""
+HEADS_RATE, HEADS_RATE_PRETRAINED = 2.0, 6.0
+"""Learning rate of the two branches that a row trains, over that of the detector: a pretrained one learns gently, its
+branches start from scratch all the same."""
 
 NOT_DECISIVE = ("out", "rows", "seeds", "jobs")
 """Options that change nothing in a result."""
@@ -109,7 +110,8 @@ def _train_row(bench: Bench, name: str, seed: int, run: Path, windows: dict[tupl
     detector = bench.out / "runs" / f"detector-{seed}"
     _train_detector(bench, detector, seed)
     recipe = read_recipe("wsmots", bench.config, [*bench.changes, *KNOWN[name].changes, f"training.seed={seed}"])
-    faster = replace(recipe.training, learning_rate=HEADS_RATE * recipe.training.learning_rate)
+    rate = HEADS_RATE if bench.imagenet is None else HEADS_RATE_PRETRAINED
+    faster = replace(recipe.training, learning_rate=rate * recipe.training.learning_rate)
     recipe = replace(recipe, training=faster)
     kind = (recipe.training.supervision, recipe.method.pseudo_masks)
     if kind not in windows:

@@ -151,6 +151,12 @@ def test_weights_that_are_none_leave_nothing(tmp_path: Path, capsys: pytest.Capt
     assert not (tmp_path / "out").exists()
 
 
+def test_labels_want_the_folder_of_a_comparison(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    with pytest.raises(SystemExit, match="2"):
+        labels.main(["--out", str(tmp_path)])
+    assert "expected the folder of a comparison" in capsys.readouterr().err
+
+
 @pytest.mark.timeout(1200)
 def test_two_steps_of_two_rows(tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):
     exported = []
@@ -179,11 +185,13 @@ def test_two_steps_of_two_rows(tmp_path: Path, capfd: pytest.CaptureFixture[str]
     assert sum(car[part] for part in LOST) == pytest.approx(100 - car["sMOTSA"])
     assert "| W1 | L_loc + L_CRF + L_T (the paper) | 1 |" in (tmp_path / "table.md").read_text()
     assert (tmp_path / "ablation.png").stat().st_size > 1000
-    supervision = [
-        json.loads((tmp_path / "runs" / name / "recipe.json").read_text())["recipe"]["training"]["supervision"]
+    trainings = [
+        json.loads((tmp_path / "runs" / name / "recipe.json").read_text())["recipe"]["training"]
         for name in ("detector-3", "F-3", "W1-3")
     ]
-    assert supervision == ["weak", "full", "weak"]
+    assert [training["supervision"] for training in trainings] == ["weak", "full", "weak"]
+    # From scratch the branches of a row learn at twice the detector's 0.009.
+    assert [training["learning_rate"] for training in trainings] == pytest.approx([0.009, 0.018, 0.018])
     detector, full, weak = (
         load_tensors(tmp_path / "runs" / name / "weights.pt") for name in ("detector-3", "F-3", "W1-3")
     )
