@@ -1,5 +1,6 @@
 """The command line as a user meets it: exit codes, one line per mistake, what is printed."""
 
+import argparse
 import json
 import os
 import subprocess
@@ -12,7 +13,8 @@ import pytest
 
 import wsperception.track
 from wsperception import __version__
-from wsperception.cli import main
+from wsperception.bundle import read_bundle
+from wsperception.cli import demo, main
 from wsperception.data.sources import open_source
 
 pytest.importorskip("av", reason="the package 'av' is not installed")
@@ -126,7 +128,8 @@ def test_a_folder_that_may_not_be_written(track, tmp_path, capsys, monkeypatch):
 
 FULL_DISK = """
 import resource, signal, sys
-from wsperception.cli import main
+from wsperception.bundle import read_bundle
+from wsperception.cli import demo, main
 from wsperception.data.sources import open_source
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (300, 300))
@@ -279,6 +282,12 @@ def test_demo_says_that_masks_were_never_annotated(tmp_path, constant_bundle, ca
     description.write_text(json.dumps(json.loads(description.read_text()) | {"supervision": "weak"}))
     assert main([*arguments, str(tmp_path / "two")]) == 0
     assert "from boxes and track ids alone: the masks on screen were never annotated" in capsys.readouterr().out
+
+
+def test_demo_shows_a_model_that_never_saw_a_mask():
+    parser = argparse.ArgumentParser()
+    demo.add(parser)
+    assert read_bundle(parser.parse_args([]).model).supervision == "weak"
 
 
 def test_demo_does_not_touch_a_strangers_folder(tmp_path, constant_bundle, capsys):

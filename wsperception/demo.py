@@ -48,7 +48,7 @@ def run_demo(out: Path, model: str, seed: int, frames: int, live: bool, progress
 
     An earlier demonstration in `out` is replaced; InputError where the folder holds anything else.
     """
-    bundle = read_bundle(model)  # a wrong name is told before the drive is painted, and an older one is removed
+    bundle = read_bundle(model)  # a wrong name is told before an older drive is removed and one painted
     _make_room(out)
     steps = 4 if live else 3
     with progress(f"1/{steps} drive") as show:

@@ -49,7 +49,7 @@ class BackboneSettings(Protocol):
     def norm(self) -> str: ...
 
 
-class Backbone(Protocol):
+class HasBody(Protocol):
     """What a network sees with: `body` has the names of a torchvision classifier, without its last layer."""
 
     @property
@@ -63,7 +63,7 @@ class HasBackbone(Protocol):
     def settings(self) -> BackboneSettings: ...
 
     @property
-    def backbone(self) -> Backbone: ...
+    def backbone(self) -> HasBody: ...
 
 
 def has_backbone(net: nn.Module) -> TypeGuard[HasBackbone]:
