@@ -128,8 +128,7 @@ def test_a_folder_that_may_not_be_written(track, tmp_path, capsys, monkeypatch):
 
 FULL_DISK = """
 import resource, signal, sys
-from wsperception.bundle import read_bundle
-from wsperception.cli import demo, main
+from wsperception.cli import main
 from wsperception.data.sources import open_source
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (300, 300))
