@@ -54,12 +54,10 @@ def draw_scenes(count: int, seed: int) -> list[Scene]:
 
 
 def _scene(rng: np.random.Generator) -> Scene:
-    upper, lower = rng.permutation(len(STUFF))[:2]
-    image, horizon = np.empty((SIZE, SIZE, 3), np.float32), int(rng.integers(35, 90))
-    semantic = np.full((SIZE, SIZE), len(THINGS) + upper, np.int64)
-    image[:horizon] = _ground(rng, int(upper))[:horizon]
-    image[horizon:] = _ground(rng, int(lower))[horizon:]
-    semantic[horizon:] = len(THINGS) + lower
+    first, second = rng.permutation(len(STUFF))[:2].tolist()
+    beyond = _beyond_border(rng)
+    image = np.where(beyond[..., None], _ground(rng, second), _ground(rng, first))
+    semantic = np.where(beyond, len(THINGS) + second, len(THINGS) + first)
     masks: list[np.ndarray] = []
     classes: list[int] = []
     for _ in range(int(rng.integers(1, 4))):
@@ -77,6 +75,14 @@ def _scene(rng: np.random.Generator) -> Scene:
         semantic[seen] = kind
     blurred = cv2.GaussianBlur(image, (0, 0), 0.6) + rng.normal(0.0, 3.0, image.shape).astype(np.float32)
     return Scene(clipped(blurred), np.array(masks), np.array(classes, np.int64), semantic)
+
+
+def _beyond_border(rng: np.random.Generator) -> np.ndarray:
+    """(H, W) bool: one side of a winding border in any direction. Grounds are as full of their boxes as real ones."""
+    y, x = np.mgrid[:SIZE, :SIZE] / SIZE
+    angle = rng.uniform(0.0, 2.0 * np.pi)
+    along = np.cos(angle) * x + np.sin(angle) * y + 0.2 * noise(rng, SIZE, SIZE, 3)
+    return np.asarray(along > np.quantile(along, rng.uniform(0.3, 0.7)))
 
 
 def _ground(rng: np.random.Generator, kind: int) -> np.ndarray:

@@ -16,7 +16,7 @@ import torch
 
 from benchmarks.tags import community, run
 from benchmarks.tags.community import COLUMNS, LAYOUT, ROWS, SETTINGS, STEPS, built
-from benchmarks.tags.fill import drawn_objects, fills
+from benchmarks.tags.fill import drawn_objects, drawn_stuff, fills, region_fills
 from benchmarks.tags.learning import settle
 from benchmarks.tags.results import read_results, table
 from benchmarks.tags.scenes import CLASSES, SIZE, STUFF, THINGS, draw_scenes
@@ -44,6 +44,19 @@ def test_things_fill_half_of_their_boxes():
     assert fills(ids) == {2: 0.75}
     shares = [fill for kind, fill in drawn_objects(12, 3) if kind == "scenes, all"]
     assert 0.45 < np.mean(shares) < 0.55 and min(shares) > 0.3
+
+
+def test_stuff_fills_its_box_as_real_stuff_does():
+    semantic = np.zeros((40, 50), np.int64)  # a region needs 20 pixels
+    semantic[5:15, 10:30] = 6
+    semantic[5:10, 15:30] = 6
+    semantic[10:15, 10:25] = 2  # 10 x 20 less 5 x 15: 125 of 200, in one piece
+    semantic[30:34, 0:4] = 6  # 16 pixels: too few
+    semantic[15:18, 30:40] = 6  # touches a corner, so it is a region of its own: 30 of 30
+    assert sorted(region_fills(semantic, 6)) == [125 / 200, 1.0]
+    assert region_fills(semantic, 7) == []
+    shares = [fill for _, fill in drawn_stuff(40, 900)]
+    assert 0.55 < np.mean(shares) < 0.65 and np.mean(np.array(shares) < 0.5) > 0.1
 
 
 def test_no_class_is_in_every_scene_and_each_is_in_some():
