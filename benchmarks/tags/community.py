@@ -39,7 +39,7 @@ SETTINGS = community.Settings(
     scales=(SCALE,), foreground=4, background=8, mask_threshold=THRESHOLD,
 )  # fmt: skip
 INFERENCE = InferenceSettings(scales=(SCALE,), flip=False, mask_threshold=THRESHOLD)
-SCHEDULE = Schedule(warm_up=150, steps=220, side=SCALE, rate=2e-3)
+SCHEDULE = Schedule(warm_up=150, steps=500, side=SCALE, rate=2e-3)
 
 
 @dataclass(frozen=True)
