@@ -43,7 +43,7 @@ LIMIT = 80
 MIN_SIDE = 32.0
 """Pixels that the box of a proposal has on its shorter side: the best of smaller ones is a patch that tells a class."""
 SCALE = 128
-SCHEDULE = Schedule(warm_up=120, steps=240, side=SCALE, rate=2e-3, warm_rate=8e-4)
+SCHEDULE = Schedule(warm_up=120, steps=360, side=SCALE, rate=2e-3, warm_rate=8e-4)
 SCENES = {"train": 120, "val": 40}
 SHOWN = 8
 """Scenes in the picture of a row."""

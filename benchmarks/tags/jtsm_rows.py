@@ -33,20 +33,24 @@ ROWS: Mapping[str, Row] = {
     "n0": Row("n_r 0", {"refinements": 0}, paper=(30.3, 28.3, 71.4)),
     "n2": Row("n_r 2", {"refinements": 2}, paper=(36.5, 36.1, 75.3)),
     "no-branch": Row("neither branch", NO_BRANCH, "none", (30.7, 29.0, 66.9)),
+    "roi-no-branch": Row("RoIPool, neither branch", {**NO_BRANCH, "pooling": "roi_pool"}, "none"),
     "IS": Row("instance branch alone, no re-estimation", {"semantic_branch": False}, "none", (34.9, 33.9, 69.4)),
     "SS": Row("semantic branch alone, no re-estimation", {"instance_branch": False}, "none", (33.9, 28.8, 76.6)),
     "IS+SS": Row("no re-estimation", {}, "none", (36.5, 34.6, 76.7)),
     "box": Row("re-estimation from the box alone, as in the released code", {}, "box"),
 }
 STEPS = (
-    ("roi-pool", "whole"), ("interpolating", "whole"), ("n0", "n2"), ("n2", "whole"), ("no-branch", "IS"),
-    ("no-branch", "SS"), ("IS", "IS+SS"), ("IS+SS", "whole"),
+    ("roi-pool", "whole"), ("roi-align", "whole"), ("interpolating", "whole"), ("roi-no-branch", "no-branch"),
+    ("n0", "n2"), ("n2", "whole"), ("no-branch", "IS"), ("no-branch", "SS"), ("IS", "IS+SS"), ("SS", "IS+SS"),
+    ("IS+SS", "whole"),
 )  # fmt: skip
 """(row, row that should be better)."""
 MEASURES = ("PQ", "PQ things", "PQ stuff", "SQ", "RQ")
 
 
 def _gain(before: str, after: str) -> str:
+    if not (ROWS[before].paper and ROWS[after].paper):
+        return ""
     return ", ".join(f"{b - a:+.1f}" for a, b in zip(ROWS[before].paper, ROWS[after].paper, strict=True))
 
 
