@@ -6,7 +6,6 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("skimage")
 
-from wsperception.errors import InputError  # noqa: E402
 from wsperception.learn.proposals.segments import Proposals  # noqa: E402
 from wsperception.learn.tags.community_inference import (  # noqa: E402
     FoundInstances,
@@ -151,10 +150,3 @@ def test_replacement_takes_the_segment_that_overlaps_most():
         superpixels, membership[:, :0], np.ones(0, np.float32), np.zeros((0, 4), np.float32), np.zeros(0, np.int64)
     )
     assert replaced_by_proposals(found, none) is found
-
-
-def test_settings_name_what_is_wrong():
-    with pytest.raises(InputError, match="scales: expected at least one, got none"):
-        InferenceSettings(scales=())
-    with pytest.raises(InputError, match="nms: expected 0 to 1, got 3"):
-        InferenceSettings(nms=3.0)

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import torch
 
-from wsperception.errors import InputError
 from wsperception.learn.tags.jtsm_inference import InferenceSettings, painted_things, panoptic_segments, segment_scores
 from wsperception.learn.tags.segmented_image import SegmentedImage
 from wsperception.nets.jtsm_net import JtsmNet, JtsmNetSettings, Mined
@@ -173,8 +172,3 @@ def test_the_mode_of_the_network_stays():
     first, second = (table(panoptic_segments(net, picture(), SETTINGS)) for _ in range(2))
     assert first == second
     assert net.training
-
-
-def test_no_scale_is_refused():
-    with pytest.raises(InputError, match="scales: expected at least one"):
-        InferenceSettings(scales=())

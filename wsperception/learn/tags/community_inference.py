@@ -7,39 +7,26 @@ import torch
 from torch import Tensor
 from torchvision.ops import batched_nms
 
-from wsperception.errors import InputError
 from wsperception.fusion import sample_grid
 from wsperception.geometry import pixel_range
-from wsperception.learn.mil import likely_scores, mean_of_heads
+from wsperception.learn.mil import mean_of_heads
 from wsperception.learn.proposals.segments import Proposals
 from wsperception.learn.tags.box_regression import regressed
 from wsperception.learn.tags.class_maps import ensemble, mean_map
 from wsperception.learn.tags.tagged_image import TaggedImage, mirrored, resized
+from wsperception.learn.tags.views import ViewSettings
 from wsperception.nets.community_net import CommunityNet
-from wsperception.settings import check, setting
+from wsperception.settings import setting
 
 
 @dataclass(frozen=True)
-class InferenceSettings:
+class InferenceSettings(ViewSettings):
     """Defaults are section 4.1's; the paper sets no limit on scores and numbers."""
 
-    scales: tuple[int, ...] = setting(
-        (480, 576, 688, 864, 1000), "shorter sides of the image; the results are averaged", unit="px", low=16, high=4096
-    )
-    flip: bool = setting(True, "each scale mirrored besides")
     nms: float = setting(0.3, "IoU above which a detection of the same class is suppressed", low=0.0, high=1.0)
     min_score: float = setting(0.001, "scores below are dropped", low=0.0, high=1.0)
     detections: int = setting(100, "detections of an image at most", low=1, high=1000)
     mask_threshold: float = setting(0.4, "xi of Eq. 10", low=0.0, high=1.0)
-    known_tags: bool = setting(False, "classes outside the image's tags are not looked for: for pseudo labels")
-    min_share: float = setting(
-        0.0, "score over the best of its class in the image below which a detection is dropped", low=0.0, high=1.0
-    )
-
-    def __post_init__(self) -> None:
-        check(self)
-        if not self.scales:
-            raise InputError("scales: expected at least one, got none")
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,7 +71,7 @@ def find_instances(net: CommunityNet, image: TaggedImage, settings: InferenceSet
             np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int64),
             np.zeros((0, *image.image.shape[:2]), bool),
         )  # fmt: skip
-    views = [_view(net, image, scale, flip) for scale in settings.scales for flip in (False, True)[: 1 + settings.flip]]
+    views = [_view(net, image, scale, flip) for scale, flip in settings.views()]
     boxes, scores, classes = _detections(net, views, image.tags, settings)
     size = (image.image.shape[0], image.image.shape[1])
     if net.settings.cams:
@@ -147,7 +134,7 @@ def _detections(
     """
     outputs = [net.detect(net.proposal_features(view.levels, view.boxes)) for view in views]
     scores = torch.stack([mean_of_heads(part.heads)[:, 1:] for part in outputs]).mean(dim=0)
-    scores = likely_scores(scores, tags if settings.known_tags else None, settings.min_share)
+    scores = settings.likely(scores, tags)
     best, classes = scores.max(dim=1)
     placed = [
         view.back(regressed(part.deltas, view.boxes, classes, view.size))

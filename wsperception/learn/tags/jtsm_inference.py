@@ -9,40 +9,30 @@ from torch.nn import functional
 from torchvision.ops import batched_nms
 
 from wsperception.decode import StuffMap
-from wsperception.errors import InputError
 from wsperception.fusion import FusionSettings, fill_with_stuff
 from wsperception.learn import mil
 from wsperception.learn.tags.box_regression import regressed
 from wsperception.learn.tags.community_inference import painted
 from wsperception.learn.tags.segmented_image import SegmentedImage, resized_segments
 from wsperception.learn.tags.tagged_image import mirrored
+from wsperception.learn.tags.views import ViewSettings
 from wsperception.nets.jtsm_net import JtsmNet, Mined
-from wsperception.settings import check, setting
+from wsperception.settings import setting
 from wsperception.types import VOID, SegmentMap
 
 
 @dataclass(frozen=True)
-class InferenceSettings:
+class InferenceSettings(ViewSettings):
     """Defaults are section 4.1's; thresholds of the merge are the released code's."""
 
     scales: tuple[int, ...] = setting(
         (480, 576, 688, 864, 1200), "shorter sides of the image; the results are averaged", unit="px", low=16, high=4096
     )
-    flip: bool = setting(True, "each scale mirrored besides")
     nms: float = setting(0.5, "IoU of boxes above which a thing of the same class is suppressed", low=0.0, high=1.0)
     min_score: float = setting(0.5, "score from which on a segment is shown", low=0.0, high=1.0)
     overlap: float = setting(0.5, "share of a thing that better ones may hide", low=0.0, high=1.0)
     stuff_area: int = setting(4096, "stuff classes that keep fewer pixels become void", unit="px", low=0)
     mask_threshold: float = setting(0.5, "foreground probability from which a pixel is the thing's", low=0.0, high=1.0)
-    known_tags: bool = setting(False, "classes outside the image's tags are not looked for: for pseudo labels")
-    min_share: float = setting(
-        0.0, "score over the best of its class in the image below which a detection is dropped", low=0.0, high=1.0
-    )
-
-    def __post_init__(self) -> None:
-        check(self)
-        if not self.scales:
-            raise InputError("scales: expected at least one, got none")
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,12 +55,10 @@ def panoptic_segments(net: JtsmNet, image: SegmentedImage, settings: InferenceSe
     """
     was_training = net.training
     net.eval()
-    flips = (False, True)[: 1 + settings.flip]
-    views = [_view(net, image, scale, flip) for scale in settings.scales for flip in flips]
+    views = [_view(net, image, scale, flip) for scale, flip in settings.views()]
     net.train(was_training)
     scores = torch.stack([segment_scores(view.mined) for view in views]).mean(dim=0)  # (P, C)
-    tags = image.tags if settings.known_tags else None
-    scores = mil.likely_scores(scores, tags, settings.min_share)
+    scores = settings.likely(scores, image.tags)
     rows, classes = _kept(scores[:, : net.thing_count], views[0], settings)
     size = (image.image.shape[0], image.image.shape[1])
     boxes = torch.stack([_moved(view, rows, size) for view in views]).mean(dim=0)
@@ -86,7 +74,7 @@ def panoptic_segments(net: JtsmNet, image: SegmentedImage, settings: InferenceSe
     if net.semantic is None:
         stuff = _stuff_of_segments(image, scores[:, net.thing_count :], settings.min_score)
     else:
-        stuff = _stuff_of_branch(net, views, size, None if tags is None else tags[net.thing_count :])
+        stuff = _stuff_of_branch(net, views, size, settings.allowed(image.tags[net.thing_count :]))
     share = min(1.0, settings.stuff_area / (size[0] * size[1]))
     return fill_with_stuff(things, stuff, net.thing_count, FusionSettings(min_stuff_share=share))
 
