@@ -132,7 +132,7 @@ def _labels(rounds: Rounds, root: Path, number: int) -> Path:
         folder.parent.mkdir(parents=True, exist_ok=True)
         files = label_images(rounds.images[root], _labeller(rounds, root, number), rounds.options.workers)
         frames = [image.frame for image in rounds.images[root]]
-        write_folder(frames, files, rounds.recipe.labels, folder)
+        write_folder(frames, files, rounds.recipe.labels, root / "training/tags.json", folder)
     return folder
 
 

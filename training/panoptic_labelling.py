@@ -27,6 +27,7 @@ from wsperception.errors import InputError
 from wsperception.learn.kept_work import in_processes
 from wsperception.learn.methods.panoptic import PanopticNet, Settings
 from wsperception.learn.panoptic.cache import read_labels, write_labels
+from wsperception.learn.panoptic.candidates import TAGS
 from wsperception.learn.panoptic.labels import BoxLabels, PseudoPanoptic, first_labels, next_labels
 from wsperception.learn.panoptic.tag_cues import tag_cues
 from wsperception.nets.semantic_net import TagNet
@@ -73,8 +74,10 @@ def label_images(images: Sequence[WeakImage], labeller: Labeller, workers: int) 
     return list(tqdm(in_processes(work, numbered, workers), f"labels of round {labeller.number}", len(images)))
 
 
-def write_folder(frames: Sequence[LabelledFrame], files: Sequence[Path], labels: LabelSpace, out: Path) -> None:
-    """The labels of frames in COCO's panoptic format, one JSON per sequence; the folder is whole or absent."""
+def write_folder(
+    frames: Sequence[LabelledFrame], files: Sequence[Path], labels: LabelSpace, tags: Path, out: Path
+) -> None:
+    """The labels of frames in COCO's panoptic format, one JSON per sequence, and the tags; whole or not at all."""
     partial_folder = out.with_name(out.name + ".partial")
     shutil.rmtree(partial_folder, ignore_errors=True)
     pairs = zip(frames, files, strict=True)
@@ -84,6 +87,8 @@ def write_folder(frames: Sequence[LabelledFrame], files: Sequence[Path], labels:
                 if frame.path.stem != f"{frame.number:06d}":
                     raise InputError(f"{frame.path}: expected a name of six digits, as {frame.number:06d}")
                 writer.add_labels(frame.number, as_panoptic(read_labels(file), str(frame.path), labels))
+    (partial_folder / TAGS).parent.mkdir(parents=True)
+    shutil.copy(tags, partial_folder / TAGS)
     partial_folder.rename(out)
 
 

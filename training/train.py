@@ -31,10 +31,10 @@ from training.run_log import CollapseAlarm, RunLog
 from wsperception.data.clip_sampler import ClipSampler
 from wsperception.data.frame_store import FrameStore
 from wsperception.data.labelled_frames import LabelledFrame, read_labelled_frames
-from wsperception.data.panoptic_frames import PanopticFrames
 from wsperception.data.tagged_frames import read_tagged_frames
 from wsperception.errors import InputError
 from wsperception.learn.methods import METHODS, supervisions
+from wsperception.learn.panoptic.candidates import training_labels
 from wsperception.learn.proposals.segment_store import SegmentStore
 from wsperception.learn.pseudo.cache import with_pseudo_masks
 from wsperception.nets.perception_net import PerceptionNet
@@ -87,7 +87,7 @@ def run(options: argparse.Namespace, recipe: Recipe, processes: Processes, comma
     frames, masked = _with_masks(frames, recipe, out, options)
     store = FrameStore(frames, recipe.data.stored_size, masked, cache, max(options.workers, 2))
     segments = _segments(store, recipe, cache, options.workers)
-    panoptic = PanopticFrames(frames, options.data, options.panoptic, recipe.labels) if options.panoptic else None
+    panoptic = training_labels(frames, options.data, options.panoptic, recipe.labels) if options.panoptic else None
     if processes.first:
         processes.wait()
     training = _prepare(recipe, processes)

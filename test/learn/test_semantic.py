@@ -6,7 +6,13 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from wsperception.learn.semantic import IGNORED, branch_labels, partial_cross_entropy, semantic_loss  # noqa: E402
+from wsperception.learn.semantic import (  # noqa: E402
+    IGNORED,
+    branch_labels,
+    candidate_loss,
+    partial_cross_entropy,
+    semantic_loss,
+)
 
 
 def test_by_hand():
@@ -64,3 +70,35 @@ def test_gradcheck():
     labels = torch.tensor([[[1, IGNORED], [0, 2]]])
     logits = torch.randn(1, 3, 2, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(1)).requires_grad_()
     assert torch.autograd.gradcheck(lambda values: partial_cross_entropy(values, labels), (logits,))
+
+
+def test_candidates_by_hand():
+    # Logits log 1, log 2, log 5 at both pixels: probabilities 1/8, 2/8, 5/8. The first has the first or the last class,
+    # 6/8; the second the middle one, 2/8; of the third nothing is known.
+    logits = torch.tensor([1.0, 2.0, 5.0]).log().view(1, 3, 1, 1).expand(1, 3, 1, 3)
+    candidates = torch.tensor([[[[True, False, True], [False, True, False], [False] * 3]]])
+    expected = -(math.log(6 / 8) + math.log(2 / 8)) / 2
+    assert candidate_loss(logits, candidates).item() == pytest.approx(expected, abs=1e-6)
+
+
+def test_all_classes_as_candidates_say_nothing():
+    logits = torch.randn(2, 3, 4, 5, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    loss = candidate_loss(logits, torch.ones(2, 4, 5, 3, dtype=torch.bool))
+    loss.backward()
+    assert loss.item() == pytest.approx(0.0, abs=1e-6)
+    assert torch.allclose(logits.grad, torch.zeros(()), atol=1e-7)
+
+
+def test_without_candidates_the_loss_is_zero_and_attached():
+    logits = torch.randn(1, 3, 2, 2, requires_grad=True)
+    loss = candidate_loss(logits, torch.zeros(1, 2, 2, 3, dtype=torch.bool))
+    loss.backward()
+    assert loss.item() == 0.0
+    assert not logits.grad.any()
+
+
+def test_gradcheck_of_candidates():
+    generator = torch.Generator().manual_seed(1)
+    logits = torch.randn(1, 4, 2, 3, dtype=torch.float64, generator=generator, requires_grad=True)
+    candidates = torch.rand(1, 2, 3, 4, generator=generator) < 0.5
+    assert torch.autograd.gradcheck(lambda values: candidate_loss(values, candidates), logits)

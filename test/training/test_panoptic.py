@@ -38,6 +38,7 @@ SMALL = (
     "data.input_size=[64, 160]", "data.stored_scale=1", "data.frames=1", "data.focus=0", "training.warm_up=0",
     "data.classes=[car, pedestrian, wall, road]", "training.batch=2", "training.optimizer=adamw",
     "training.learning_rate=0.001", "training.reference_batch=2", "training.iterations=2", "method.stuff_classes=2",
+    "method.candidate_weight=0.5", "method.cues={overlap: crf, crf: {iterations: 1}}",
     "method.net={backbone: tiny, norm: group, channels: 8, bins: [1, 2]}",
     "method.tags={iterations: 2, batch: 2, learning_rate: 0.001}", "method.boxes={side: 32, superpixels: 20}",
     "method.cleaning={lowest_score: 0.3, crf: {iterations: 1}}",
@@ -76,6 +77,7 @@ def test_two_rounds_of_half_weak_half_full_images(drive: Path, tmp_path: Path) -
     assert panoptic.main(options("--weak", drive, "--full", other, "--out", out, "--rounds", "2")) == 0
     first, second = (read_log(out / f"round-{number}/log.jsonl") for number in range(2))
     assert 0.5 < first[0]["labelled_share"] <= 1.0
+    assert any(step["loss.candidates"] > 0.0 for step in (*first, *second))  # a batch of full images has none
     # Rates are constant but for the polynomial decay: half in the second round.
     assert second[0]["learning_rate"] == pytest.approx(first[0]["learning_rate"] / 2)
     for number in range(2):

@@ -25,8 +25,10 @@ class PanopticLabels:
                                object): no object to be found, and no mistake to be there; False in row 0
     scores     (R,) float32    confidence in [0, 1]; 1 where an annotator drew; 0 in row 0
     image      Path or None    the camera image, where it lies beside the labels
+    candidates (R, C) bool or None   for training: classes that a pixel of a row may have; none where nothing is known
 
-    R >= 1. A row may have no pixel. A class of stuff may have several rows; readers give one.
+    R >= 1. A row may have no pixel. A class of stuff may have several rows; readers give one. Rows beside the first are
+    void only where there are candidates.
     """
 
     name: str
@@ -35,6 +37,7 @@ class PanopticLabels:
     is_crowd: np.ndarray
     scores: np.ndarray
     image: Path | None = None
+    candidates: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         rows = len(self.class_ids)
@@ -46,7 +49,8 @@ class PanopticLabels:
                 raise InputError(
                     f"{self.name}: {field}: expected ({rows},) {np.dtype(dtype)}, got {array.dtype} {array.shape}"
                 )
-        if rows == 0 or self.class_ids[0] != VOID or self.is_crowd[0] or (self.class_ids[1:] < 0).any():
+        named = self.candidates is not None or (self.class_ids[1:] >= 0).all()
+        if rows == 0 or self.class_ids[0] != VOID or self.is_crowd[0] or not named:
             raise InputError(f"{self.name}: class_ids: expected row 0 to be void and all others to have a class")
         if self.ids.size and int(self.ids.max()) >= rows:
             raise InputError(f"{self.name}: ids: expected values below {rows} rows, got {self.ids.max()}")

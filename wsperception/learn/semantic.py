@@ -11,6 +11,7 @@ from torch.nn import functional
 from wsperception.data.clips import ClipFrame
 from wsperception.data.panoptic_labels import PanopticLabels
 from wsperception.errors import InputError
+from wsperception.types import VOID
 
 IGNORED = 255
 """Value of pixels without a label."""
@@ -31,6 +32,22 @@ def partial_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
     wide = logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits  # the sum would overflow
     total = functional.cross_entropy(wide, wanted, ignore_index=IGNORED, reduction="sum")
     return total / labelled.sum().clamp(min=1)
+
+
+def candidate_loss(logits: Tensor, candidates: Tensor) -> Tensor:
+    """Mean of -log of the probability that a pixel has one of its candidate classes, over the pixels that have some.
+
+    logits      (B, C, H, W)        softmax over C
+    candidates  (B, H, W, C) bool   classes that a pixel may have; all False where nothing is known
+
+    Cour, Sapp, Taskar, "Learning from Partial Labels", JMLR 2011; of one candidate it is the cross-entropy, of all of
+    them it is 0. No pixel with candidates: zero, attached to the graph.
+    """
+    wide = logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits
+    known = candidates.any(dim=-1)
+    pixels = wide.permute(0, 2, 3, 1)[known]
+    inside = pixels.masked_fill(~candidates[known], -torch.inf).logsumexp(dim=-1)
+    return (pixels.logsumexp(dim=-1) - inside).sum() / known.sum().clamp(min=1)
 
 
 def semantic_loss(logits: Tensor, classes: Tensor, thing_count: int) -> Tensor:
@@ -57,6 +74,18 @@ def given_labels(frame: ClipFrame) -> PanopticLabels:
     if frame.panoptic is None:
         raise InputError(f"{frame.source}: expected panoptic labels, got none; see --panoptic")
     return frame.panoptic
+
+
+def candidate_maps(frames: list[ClipFrame], class_count: int) -> Tensor:
+    """(B, h, w, C) bool: the classes that each void pixel of training frames may have; none where it has a label."""
+    maps = []
+    for labels in map(given_labels, frames):
+        table = np.zeros((len(labels.class_ids), class_count), bool)
+        if labels.candidates is not None:
+            void = labels.class_ids == VOID
+            table[void] = labels.candidates[void]
+        maps.append(table[labels.ids])
+    return torch.from_numpy(np.stack(maps))
 
 
 def semantic_maps(frames: list[ClipFrame]) -> Tensor:

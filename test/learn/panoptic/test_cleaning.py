@@ -10,6 +10,7 @@ from wsperception.learn.panoptic.cleaning import (
     fixed_crops,
     instances_in_boxes,
     merged_with_agreed,
+    shown_where,
     with_filled_boxes,
     within_boxes,
     without_uncertain,
@@ -54,6 +55,13 @@ def test_crops_cover_the_image(size: tuple[int, int], crop: tuple[int, int]) -> 
 def test_uncertain() -> None:
     scores = np.array([[0.98, 0.99, 1.0]])
     assert without_uncertain(labels_of([CAR, ROAD, SKY]), scores, 0.99).tolist() == [[X, ROAD, SKY]]
+
+
+def test_shown_where() -> None:
+    # Two crops that overlap in the middle column.
+    crops, tags = np.array([[0, 0, 2, 1], [1, 0, 3, 1]]), np.array([[True, False], [True, True]])
+    assert shown_where((1, 3), crops, tags).tolist() == [[[True, True, True]], [[False, True, True]]]
+    assert shown_where((1, 3), crops[:0], tags[:0]).tolist() == [[[False] * 3]] * 2
 
 
 def test_untagged() -> None:

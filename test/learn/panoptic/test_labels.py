@@ -14,6 +14,7 @@ from wsperception.learn.panoptic.labels import (  # noqa: E402
     CueSettings,
     PseudoPanoptic,
     agreed_labels,
+    crf_labels,
     cue_labels,
     first_labels,
     next_labels,
@@ -112,6 +113,25 @@ def test_of_classes_that_claim_a_pixel_one_wins() -> None:
     assert cue_labels(relative, CueSettings()).tolist() == [[ROAD, SKY, SKY, PERSON, PERSON, X]]
     assert cue_labels(relative, CueSettings(overlap="hotter")).tolist() == [[ROAD, ROAD, SKY, ROAD, PERSON, X]]
     assert cue_labels(relative, CueSettings(heat=0.0)).tolist() == [[ROAD, SKY, SKY, PERSON, PERSON, X]]
+
+
+def test_heat_is_shared_out_among_pixels_of_like_colour() -> None:
+    # Sky is light, road is dark from column 5 on; heat is a blob of each, and the wrong one, less, beside the outline.
+    image = np.full((6, 12, 3), 200, np.uint8)
+    image[:, 5:] = 40
+    relative = np.zeros((4, 6, 12), np.float32)
+    relative[SKY, :, :2], relative[SKY, :, 5:7], relative[ROAD, :, 7:] = 1.0, 0.3, 1.0
+    tags = np.array([[0, 0, 12, 6]]), np.array([[True, True, False, False]])
+    found = crf_labels(relative, image, tags, CueSettings(overlap="crf"))
+    assert (found[:, :5] == SKY).all()
+    assert (found[:, 5:] == ROAD).all()
+    # Heat alone ends where its cells end.
+    assert (cue_labels(relative, CueSettings(heat=0.2, overlap="hotter"))[:, 2:7] != found[:, 2:7]).all()
+    # Of the right half nobody says that it shows a road; of the left one nobody says anything.
+    halves = np.array([[0, 0, 6, 6], [6, 0, 12, 6]])
+    found = crf_labels(relative, image, (halves, np.array([[False] * 4, [False, True, False, False]])), CueSettings())
+    assert (found[:, :6] == X).all()
+    assert set(np.unique(found[:, 6:])) <= {SKY, X}
 
 
 def test_first_labels() -> None:

@@ -28,11 +28,18 @@ from wsperception.learn.panoptic.instance_crf import (
 from wsperception.learn.panoptic.labels import CleaningSettings, CueSettings
 from wsperception.learn.panoptic.tag_cues import TagSettings
 from wsperception.learn.pseudo.masks import PseudoSettings
-from wsperception.learn.semantic import IGNORED, given_labels, partial_cross_entropy, semantic_maps
+from wsperception.learn.semantic import (
+    IGNORED,
+    candidate_loss,
+    candidate_maps,
+    given_labels,
+    partial_cross_entropy,
+    semantic_maps,
+)
 from wsperception.nets.backbone import Backbone
 from wsperception.nets.semantic_net import SemanticNet, SemanticSettings
 from wsperception.settings import check, setting
-from wsperception.types import SegmentMap
+from wsperception.types import VOID, SegmentMap
 
 SUPERVISION = ("weak",)
 
@@ -48,6 +55,13 @@ class Settings:
     instance: InstanceCrfSettings = field(default_factory=InstanceCrfSettings)
     stuff_classes: int = setting(0, "how many of the classes, the last ones, are stuff", low=0, high=254)
     semantic_weight: float = setting(1.0, "weight of the semantic loss", low=0.0, high=100.0)
+    candidate_weight: float = setting(
+        0.0,
+        "weight of the candidate loss: a pixel without a label has a class that its crop is tagged with, and is a "
+        "thing only in a box; 0 as in the paper",
+        low=0.0,
+        high=100.0,
+    )
     instance_weight: float = setting(
         0.0, "weight of the instance loss; 0 trains the semantic network alone, which comes first", low=0.0, high=100.0
     )
@@ -139,6 +153,9 @@ class Panoptic(nn.Module):
         labels = semantic_maps(frames).to(device)
         logits = self.net.semantic(images).float()
         terms = {"semantic": self.settings.semantic_weight * partial_cross_entropy(logits, labels)}
+        if self.settings.candidate_weight > 0.0:
+            candidates = candidate_maps(frames, logits.shape[1]).to(device)
+            terms["candidates"] = self.settings.candidate_weight * candidate_loss(logits, candidates)
         if self.settings.instance_weight > 0.0:
             losses = [self._instance_loss(*each) for each in zip(logits.softmax(dim=1), images, frames, strict=True)]
             terms["instance"] = self.settings.instance_weight * torch.stack(losses).mean()
@@ -157,8 +174,10 @@ class Panoptic(nn.Module):
 def true_segments(truth: PanopticLabels, is_thing: tuple[bool, ...]) -> tuple[np.ndarray, np.ndarray]:
     """Segments to match with: rows (H, W) int64 into classes (S,) int64, negative where the segment is not known.
 
-    A crowd of things, of which nobody knows which pixel is whose, is not known; one of stuff is its class.
+    A crowd of things, of which nobody knows which pixel is whose, is not known; one of stuff is its class. Nor is a row
+    without a class.
     """
-    things = np.append(False, np.asarray(is_thing, bool)[truth.class_ids[1:]])
-    rows = np.where(things & truth.is_crowd, -1, np.arange(len(things)) - 1)
-    return rows[truth.ids], truth.class_ids[1:].astype(np.int64)
+    classes = truth.class_ids.astype(np.int64)
+    things = np.append(np.asarray(is_thing, bool), False)[classes]  # VOID is -1
+    rows = np.where((classes == VOID) | (things & truth.is_crowd), -1, np.arange(len(classes)) - 1)
+    return rows[truth.ids], classes[1:]

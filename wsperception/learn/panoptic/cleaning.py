@@ -36,6 +36,14 @@ def fixed_crops(size: tuple[int, int], crop: tuple[int, int]) -> np.ndarray:
     return np.stack([left, top, np.minimum(left + crop[1], size[1]), np.minimum(top + crop[0], size[0])], axis=1)
 
 
+def shown_where(size: tuple[int, int], crops: np.ndarray, tags: np.ndarray) -> np.ndarray:
+    """(C, H, W) bool: the classes that a crop (K, 4) around the pixel is tagged with (K, C), for an image of `size`."""
+    shown = np.zeros((tags.shape[1], *size), bool)
+    for (x0, y0, x1, y1), present in zip(crops.tolist(), tags, strict=True):
+        shown[present, y0:y1, x0:x1] = True
+    return shown
+
+
 def without_uncertain(labels: np.ndarray, scores: np.ndarray, lowest: float) -> np.ndarray:
     """Step 1: what the network gave a probability (H, W) below `lowest` is ignored."""
     return np.where(scores < lowest, np.uint8(IGNORE), labels)

@@ -18,6 +18,7 @@ from wsperception.learn.panoptic.cleaning import (
     SHARED,
     instances_in_boxes,
     merged_with_agreed,
+    shown_where,
     with_filled_boxes,
     within_boxes,
     without_uncertain,
@@ -25,6 +26,9 @@ from wsperception.learn.panoptic.cleaning import (
 )
 from wsperception.learn.pseudo.masks import FOREGROUND, VOID, PseudoSettings, box_mask
 from wsperception.settings import check, setting
+
+CUES = PairwiseSettings(5, 0.0, 1.0, 4.0, 67.0, 13.0)
+"""For heat, which knows no outlines: pixels of like colour alone, since its cells are larger than what lies near."""
 
 
 @dataclass(frozen=True)
@@ -34,12 +38,20 @@ class CueSettings:
     heat: float = setting(0.5, "share of the maximum of a class's heat that makes it a label", low=0.0, high=1.0)
     overlap: str = setting(
         "smaller",
-        "of classes that claim one pixel the one of the smaller area (section 3.3), or with the larger share of heat",
-        choices=("smaller", "hotter"),
+        "of classes that claim one pixel the one of the smaller area (section 3.3), or with the larger share of heat, "
+        "or the one that a DenseCRF gives it to, where it is sure",
+        choices=("smaller", "hotter", "crf"),
     )
+    sharpness: float = setting(2.0, "for crf: logit of a class where its heat is highest", low=0.0, high=100.0)
+    lowest_score: float = setting(0.9, "for crf: probability below which a pixel is ignored", low=0.0, high=1.0)
+    crf: PairwiseSettings = field(default_factory=lambda: CUES)
 
     def __post_init__(self) -> None:
         check(self)
+
+
+RULED_OUT = 20.0
+"""Logit, below those of classes that may be, of one that may not."""
 
 
 @dataclass(frozen=True)
@@ -151,6 +163,25 @@ def cue_labels(relative: np.ndarray, settings: CueSettings) -> np.ndarray:
     for class_id in np.argsort(-areas, kind="stable").tolist():
         labels[masks[class_id]] = class_id
     return labels
+
+
+def crf_labels(
+    relative: np.ndarray, image: np.ndarray, tags: tuple[np.ndarray, np.ndarray], settings: CueSettings
+) -> np.ndarray:
+    """Label map of the `relative_heat` (C, H, W) of classes, shared out among pixels of like colour by a DenseCRF.
+
+    image  (H, W, 3) uint8 RGB
+    tags   crops (K, 4) int64, and which classes they show (K, C) bool; a pixel has no class that its crop lacks
+
+    Not the paper's: Grad-CAM shows where a class is told by, at cells of 8 pixels, not where it ends. IGNORE where no
+    class reaches `settings.lowest_score`.
+    """
+    ruled_out = torch.from_numpy(~shown_where((image.shape[0], image.shape[1]), *tags))
+    logits = (settings.sharpness * torch.from_numpy(relative)).masked_fill(ruled_out, -RULED_OUT)
+    pixels = torch.from_numpy(image).permute(2, 0, 1)
+    scores, chosen = dense_crf(logits.softmax(dim=0), pixels, settings.crf).max(dim=0)
+    labels = without_uncertain(chosen.numpy().astype(np.uint8), scores.numpy(), settings.lowest_score)
+    return without_untagged(labels, *tags)
 
 
 def first_labels(agreed: PseudoPanoptic, cues: np.ndarray, is_thing: Sequence[bool]) -> PseudoPanoptic:

@@ -13,7 +13,7 @@ from torch.nn import functional
 from wsperception.data.clips import ClipFrame
 from wsperception.errors import InputError
 from wsperception.learn.panoptic.cleaning import IGNORE
-from wsperception.learn.panoptic.labels import CueSettings, cue_labels, relative_heat
+from wsperception.learn.panoptic.labels import CueSettings, crf_labels, cue_labels, relative_heat
 from wsperception.learn.tags.tagged_image import frame_tags
 from wsperception.nets.semantic_net import SemanticSettings, TagNet, enlarged
 from wsperception.settings import check, setting
@@ -89,4 +89,7 @@ def tag_cues(net: TagNet, image: np.ndarray, crops: np.ndarray, tags: np.ndarray
     together = max(1, PIXELS_TOGETHER // (parts.shape[1] * parts.shape[2]))
     device = net.classify.weight.device
     heat = np.concatenate([class_heat(net, part.to(device)).cpu().numpy() for part in parts.split(together)])
-    return cue_labels(relative_heat(list(heat), crops, tags, size), settings)
+    relative = relative_heat(list(heat), crops, tags, size)
+    if settings.overlap == "crf":
+        return crf_labels(relative, image, (crops, tags), settings)
+    return cue_labels(relative, settings)
