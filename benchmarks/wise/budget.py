@@ -29,8 +29,8 @@ DETECTIONS = "detections"
 """What training/score.py calls the masks of wsmots."""
 SECONDS_PER_BOX = 10.2
 """Of drawing one box: the same source (WISE section 4.6)."""
-BOXES = ROOT / "benchmarks/wise/boxes.yaml"
-"""How wsmots learns, from boxes and from masks."""
+BOXES = {True: ROOT / "benchmarks/wise/boxes-mobile.yaml", False: ROOT / "benchmarks/wise/boxes.yaml"}
+"""How wsmots learns, from boxes and from masks: with weights of ImageNet, and from scratch."""
 
 
 @dataclass(frozen=True)
@@ -134,7 +134,7 @@ def _score(
     if kind.whole and len(names) == len(list_sequences(bench.train)):
         run = kind.whole
     result = bench.out / "results" / f"{run}-{seed}.json"
-    recipe, own = (config, changes) if kind.method == "wise" else (BOXES, ())
+    recipe, own = (config, changes) if kind.method == "wise" else (BOXES[bench.imagenet is not None], ())
     split = f"data.split='{','.join(names)}'"
     run_once(bench, result, kind.method, recipe, seed, (*kind.changes, *own, split), (kind.scored,))
     value = json.loads(result.read_text())["kinds"][kind.scored]["VOC AP50"]

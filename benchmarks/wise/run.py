@@ -13,11 +13,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.pretrained import PRETRAINED, write_for_our_inputs
 from benchmarks.wise import budget
 from benchmarks.wise.report import read_results, table
 from benchmarks.wise.runs import Bench, run_once
 from benchmarks.wise.scenes import write_scenes
 from benchmarks.wise.windows import write_windows
+from training.checkpoint import load_tensors
 from wsperception.learn.methods.wise import TAGS
 from wsperception.learn.points.wise_masks import KINDS, PRM
 
@@ -30,19 +32,19 @@ SEED = 5200
 class Images:
     """What is learnt from and scored on.
 
-    write   (folder, seed, count) -> number of images; `count` drives or scenes
-    config  the recipe
-    counts  for learning and for scoring
+    write    (folder, seed, count) -> number of images; `count` drives or scenes
+    configs  the recipe with weights of ImageNet (True) and the one from scratch
+    counts   for learning and for scoring
     """
 
     write: Callable[[Path, int, int], int]
-    config: Path
+    configs: Mapping[bool, Path]
     counts: tuple[int, int]
 
 
 IMAGES: Mapping[str, Images] = {
-    "drives": Images(write_windows, FOLDER / "windows.yaml", (64, 20)),
-    "scenes": Images(write_scenes, FOLDER / "scenes.yaml", (240, 100)),
+    "drives": Images(write_windows, {True: FOLDER / "windows-mobile.yaml", False: FOLDER / "windows.yaml"}, (64, 20)),
+    "scenes": Images(write_scenes, {False: FOLDER / "scenes.yaml"}, (240, 100)),
 }
 
 
@@ -53,19 +55,29 @@ def main(arguments: list[str] | None = None) -> None:
     for number, (name, count) in enumerate(zip(folders, options.counts or images.counts, strict=True)):
         if not folders[name].exists():
             print(f"{folders[name]}: {images.write(folders[name], options.data_seed + number, count)} images")
-    bench = Bench(options.out, folders["train"], folders["val"])
+    imagenet = _imagenet(options.pretrained, options.out) if True in images.configs else None
+    bench = Bench(options.out, folders["train"], folders["val"], imagenet)
+    config = images.configs[imagenet is not None]
     for seed in options.seeds:
         result = options.out / "results" / f"wise-{seed}.json"
-        run_once(bench, result, "wise", images.config, seed, tuple(options.set), KINDS)
+        run_once(bench, result, "wise", config, seed, tuple(options.set), KINDS)
     for seed in options.seeds if options.tags else ():
         result = options.out / "results" / f"prm-{seed}.json"
-        run_once(bench, result, "wise", images.config, seed, (*options.set, f"method.places={TAGS}"), (PRM,))
+        run_once(bench, result, "wise", config, seed, (*options.set, f"method.places={TAGS}"), (PRM,))
     text = table(read_results(options.out / "results"))
     if options.minutes:
         seconds = budget.measured_seconds(options.labels) if options.labels else {}
-        text += "\n" + budget.table(bench, options.minutes, options.seeds, seconds, images.config, tuple(options.set))
+        text += "\n" + budget.table(bench, options.minutes, options.seeds, seconds, config, tuple(options.set))
     (options.out / "table.md").write_text(text)
     print(text)
+
+
+def _imagenet(pretrained: Path | None, out: Path) -> Path | None:
+    """The file below `out` of weights of MobileNetV2, made for our inputs; None from scratch, which is said."""
+    if pretrained is None:
+        print("no weights of ImageNet: all networks start from scratch, as the paper's do not")
+        return None
+    return write_for_our_inputs(load_tensors(pretrained), out / "imagenet.pth")
 
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
@@ -76,6 +88,10 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--minutes", type=float, nargs="*", default=[], help="budgets of labelling")
     parser.add_argument("--labels", type=Path, help="folder of `wsperception label` whose labelling times are taken")
     parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="change the recipe")
+    parser.add_argument(
+        "--pretrained", type=Path, default=PRETRAINED, metavar="FILE",
+        help="MobileNetV2's ImageNet weights for images (p - 128) / 128, with torchvision's names (%(default)s)",
+    )  # fmt: skip
     parser.add_argument("--images", choices=tuple(IMAGES), default="drives")
     parser.add_argument(
         "--counts", type=int, nargs=2, metavar=("TRAIN", "VAL"), help="drives or scenes to learn from and to score on"

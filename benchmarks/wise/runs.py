@@ -10,11 +10,13 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @dataclass(frozen=True)
 class Bench:
-    """What all runs share: where they lie, and the images to learn and to score on."""
+    """What all runs share: where they lie, the images to learn and to score on, and MobileNetV2's weights; None: all
+    networks start from scratch."""
 
     out: Path
     train: Path
     val: Path
+    imagenet: Path | None
 
 
 def run_once(
@@ -32,6 +34,7 @@ def run_once(
         _call(
             "train.py", "--method", method, "--data", bench.train, "--out", run, "--config", config, "--seed", seed,
             "--device", "cpu", "--cache", bench.out / "cache", "--resume", "auto", "--workers", "1",
+            *(() if bench.imagenet is None else ("--imagenet", bench.imagenet)),
             *(part for change in changes for part in ("--set", change)),
         )  # fmt: skip
     result.parent.mkdir(parents=True, exist_ok=True)

@@ -149,8 +149,8 @@ def test_one_step_of_everything(tmp_path: Path, capfd: pytest.CaptureFixture[str
     ):  # fmt: skip
         (tmp_path / f"results/{name}-3.json").write_text(json.dumps({"kinds": {scored: {"VOC AP50": value}}}))
     points = read_results(tmp_path / "results")[3]["wise"]["VOC AP50"]
-    bench = Bench(tmp_path, train, tmp_path / "images/val")
-    text = budget.table(bench, [1000.0], [3], {}, run.IMAGES["drives"].config, ())
+    bench = Bench(tmp_path, train, tmp_path / "images/val", None)
+    text = budget.table(bench, [1000.0], [3], {}, run.IMAGES["drives"].configs[True], ())
     assert capfd.readouterr().out == ""
     shown = [row.split("|")[3].strip() for row in text.splitlines() if row.startswith("| ")][1:]
     everything = f"with {there} images (all there are)"

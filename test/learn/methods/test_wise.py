@@ -166,6 +166,42 @@ def test_peaks_of_a_class_that_is_not_there_are_no_objects():
     assert found.masks.shape == (len(found.scores), 64, 96)
 
 
+def test_objectness_is_learnt_from_the_same_points():
+    frame, truth = scene()
+    settings = replace(SETTINGS, learn_objectness=True)
+    model = method(settings)
+    terms, _ = model([frame], generators(1), 0.0)
+    assert terms.keys() == TERMS | {"objectness"}
+    terms["objectness"].backward()
+    changed = {name for name, value in model.named_parameters() if value.grad is not None and value.grad.any()}
+    # The bias does nothing, and behind the last layer's zeros nothing else has a gradient.
+    assert changed - {"net.judge.last.bias"} == {"net.judge.last.weight"}
+    # A judge that has learnt nothing leaves pairs and masks as they are.
+    assert terms["pair"].item() == method()([frame], generators(1), 0.0)[0]["pair"].item()
+    assert "objectness" not in method(replace(settings, places=wise.TAGS))([frame], generators(1), 0.0)[0]
+
+
+def test_the_judge_has_its_say_in_masks_once():
+    frame, truth = scene()
+    assert frame.segments is not None
+    model = method(replace(SETTINGS, learn_objectness=True))
+    classes, pixels = np.array([0, 0, 1]), np.array([[30, 20], [36, 52], [32, 80]])
+    with torch.no_grad():
+        dict(model.named_parameters())["net.location.scores.3.bias"].copy_(torch.tensor([0.0, 9.0, 0.0]))  # one blob
+    maps = read_maps(model.net.eval(), frame.image)
+    before = find_masks(BEST, maps, frame.segments, truth, classes).masks
+    with torch.no_grad():
+        dict(model.named_parameters())["net.judge.last.weight"].normal_(generator=generators(3)[0])
+    after = find_masks(BEST, maps, frame.segments, truth, classes).masks
+    assert len(before) > 0 and (before != after).any()
+    plain = replace(maps, judge=None)
+    for kind in (BEST, TRUE_POINTS, WISE):
+        expected = find_masks(kind, plain, maps.judged(frame.segments), truth, classes)
+        np.testing.assert_array_equal(find_masks(kind, maps, frame.segments, truth, classes).masks, expected.masks)
+    given = masks_of_points(plain, maps.judged(frame.segments), pixels, classes).masks
+    np.testing.assert_array_equal(masks_of_points(maps, frame.segments, pixels, classes).masks, given)
+
+
 def test_a_scene_is_learnt_from_points():
     model = method()
     optimizer = torch.optim.AdamW(model.parameters(), 3e-3)

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wsperception.learn.proposals.objectness import ellipse_shares, outline_objectness
+from wsperception.learn.proposals.objectness import outline_objectness, segment_moments, segment_outlines
 from wsperception.learn.proposals.region_graph import region_graph
 
 SHARP = 0.1
@@ -24,16 +24,41 @@ def membership(*segments: tuple[int, ...]) -> np.ndarray:
     return np.array([[part in segment for segment in segments] for part in range(3)])
 
 
+def ellipse_shares(superpixels: np.ndarray, segments: np.ndarray) -> np.ndarray:
+    return segment_moments(superpixels, segments).ellipse_shares
+
+
 def test_objectness_by_hand() -> None:
     image, superpixels = picture()
     graph = region_graph(image, superpixels, 4, SHARP)
     found = outline_objectness(superpixels, membership((1,), (2,), (1, 2)), graph)
-    # {1}: 22 strong edges of 22, 30 of 400 pixels. A rectangle's variances are 5^2 / 12 and 6^2 / 12, so its share of
-    # the ellipse is 30 / (4 pi 30 / 12) = 3 / pi. {2} has no strong edge.
-    assert found[:2].tolist() == pytest.approx([(3 / np.pi) ** 16 * 30 / 400, 0.0], rel=1e-4)
-    # {1, 2}: 22 strong edges of 42, and the image's border along 6 + 20 + 6 pixels; 150 pixels.
+    # {1}: 22 strong edges of 22, none inside. A rectangle's variances are 5^2 / 12 and 6^2 / 12, so its share of the
+    # ellipse is 30 / (4 pi 30 / 12) = 3 / pi. {2} has no strong edge.
+    assert found[:2].tolist() == pytest.approx([(3 / np.pi) ** 12 * 0.05**1.5, 0.0], rel=1e-4)
+    # {1, 2}: 22 strong edges of 42, and the image's border along 6 + 20 + 6 pixels.
     share = ellipse_shares(superpixels, membership((1, 2)))[0]
-    assert found[2] == pytest.approx((22 / 74 * share**2) ** 8 * 150 / 400, rel=1e-4)
+    assert found[2] == pytest.approx((22 / 74 * share**1.5) ** 8 * 0.05**1.5, rel=1e-4)
+
+
+def test_outlines_by_hand() -> None:
+    image, superpixels = picture()
+    found = segment_outlines(superpixels, membership((0, 1), (1,)), region_graph(image, superpixels, 4, SHARP))
+    # {0, 1}: 20 weak edges beside superpixel 2 and 14 + 20 + 14 of the image's border; the rectangle's 22 lie inside.
+    assert found.lengths.tolist() == [68.0, 22.0]
+    assert found.open.tolist() == pytest.approx([48 / 68, 0.0])
+    assert found.closed.tolist() == pytest.approx([0.0, 1.0])
+    assert found.strength.tolist() == pytest.approx([0.0, 1.0], abs=1e-4)
+    assert found.inner.tolist() == pytest.approx([1.0, 0.0], abs=1e-4)
+
+
+def test_moments_by_hand() -> None:
+    _, superpixels = picture()
+    found = segment_moments(superpixels, membership((1,), ()))
+    # Rows 6 to 10 and columns 2 to 7.
+    assert found.areas.tolist() == [30.0, 0.0]
+    assert found.middles[:, 0].tolist() == pytest.approx([8.0, 4.5])
+    assert found.spreads[:, 0].tolist() == pytest.approx([25 / 12, 36 / 12, 0.0])
+    assert found.ellipse_shares[1] == 0.0
 
 
 def test_shares_of_ellipses_by_hand() -> None:

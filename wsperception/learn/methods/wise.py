@@ -19,6 +19,8 @@ from wsperception.errors import InputError
 from wsperception.learn.points import affinity
 from wsperception.learn.points.lcfcn import location_terms, point_pixels
 from wsperception.learn.points.peak_responses import response_peaks, tag_loss
+from wsperception.learn.points.wise_masks import JudgingNet
+from wsperception.learn.proposals.learnt_objectness import judged, point_loss, segment_looks
 from wsperception.learn.proposals.segment_store import image_segments
 from wsperception.learn.proposals.segments import OUTLINE, ProposalSettings
 from wsperception.nets.wise_net import WiseNet, WiseNetSettings, sampled, upsampled
@@ -26,6 +28,8 @@ from wsperception.settings import check, setting
 
 SUPERVISION = ("points",)
 POINTS, TAGS = "points", "tags"
+JUDGE_WEIGHT = 0.1
+"""Of the objectness' term. It has weights of its own, so that this only keeps it from filling the gradient's norm."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +42,9 @@ class Settings:
         POINTS, "L-Net learns from points (LC-FCN), or from the image's tags (PRM); E-Net's points are its peaks then",
         choices=(POINTS, TAGS),
     )  # fmt: skip
+    learn_objectness: bool = setting(
+        False, "also learn from the points which proposals look like objects; the paper's were learnt from masks"
+    )
     largest_segment: float = setting(0.25, "share of the image above which a segment is no object", low=0.0, high=1.0)
     balance: float = setting(0.1, "lambda of Eq. 4", low=0.0, high=1.0)
     pixels_per_object: int = setting(
@@ -70,7 +77,7 @@ class Wise(nn.Module):
     def __init__(self, settings: Settings, class_count: int) -> None:
         super().__init__()
         self.settings = settings
-        self.net = WiseNet(settings.net, class_count)
+        self.net = (JudgingNet if settings.learn_objectness else WiseNet)(settings.net, class_count)
 
     def forward(
         self, frames: list[ClipFrame], generators: list[torch.Generator], progress: float
@@ -96,7 +103,11 @@ class Wise(nn.Module):
             else:
                 places = location_terms(full[index], pixels, class_ids, _ignored(frame))
             weighted = {name: self.settings.balance * value for name, value in places.items()}
-            pairs = self._pair_term(embeddings[index], frame, pixels, generators[index])
+            segments = _segments(frame)
+            if isinstance(self.net, JudgingNet) and self.settings.places == POINTS:
+                segments, judging = self._judged(self.net, frame, segments, pixels)
+                weighted["objectness"] = JUDGE_WEIGHT * judging
+            pairs = self._pair_term(embeddings[index], segments, pixels, generators[index])
             terms.append(weighted | {"pair": (1.0 - self.settings.balance) * pairs})
         return {name: torch.stack([each[name] for each in terms]).mean() for name in terms[0]}, {}
 
@@ -112,12 +123,18 @@ class Wise(nn.Module):
         peaks = response_peaks(responses, size)
         return {"tags": tag_loss(responses, tags)}, peaks.pixels[np.isin(peaks.class_ids, class_ids)]
 
-    def _pair_term(self, maps: Tensor, frame: ClipFrame, pixels: np.ndarray, generator: torch.Generator) -> Tensor:
+    def _judged(
+        self, net: JudgingNet, frame: ClipFrame, segments: Segments, pixels: np.ndarray
+    ) -> tuple[Segments, Tensor]:
+        """The segments of one image as they are judged now, and the term that the judge learns from."""
+        looks = segment_looks(frame.image, segments)
+        logits = net.judge(torch.from_numpy(looks.features).to(net.mean.device)).float()
+        term = point_loss(logits, looks, segments, pixels, _ignored(frame))
+        return judged(segments, logits.detach().cpu().numpy()), term
+
+    def _pair_term(self, maps: Tensor, segments: Segments, pixels: np.ndarray, generator: torch.Generator) -> Tensor:
         """L_E of one image (Eq. 3) from embeddings (D, h', w')."""
-        if frame.segments is None:
-            raise InputError(f"{frame.source}: expected segment proposals, got none")
-        settings, segments = self.settings, frame.segments
-        size = (frame.image.shape[0], frame.image.shape[1])
+        settings, size = self.settings, segments.superpixels.shape
         drawn = affinity.draw_segments(segments, pixels, generator)
         pixels, drawn = pixels[drawn >= 0], drawn[drawn >= 0]
         if len(pixels) == 0:
@@ -143,6 +160,12 @@ def _points(frame: ClipFrame, size: tuple[int, int]) -> tuple[np.ndarray, np.nda
     if frame.weak is None or frame.weak.points is None or frame.weak.point_classes is None:
         raise InputError(f"{frame.source}: expected points, got none")
     return point_pixels(frame.weak.points, size), frame.weak.point_classes.astype(np.int64)
+
+
+def _segments(frame: ClipFrame) -> Segments:
+    if frame.segments is None:
+        raise InputError(f"{frame.source}: expected segment proposals, got none")
+    return frame.segments
 
 
 def _ignored(frame: ClipFrame) -> np.ndarray:

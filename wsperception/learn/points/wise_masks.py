@@ -11,7 +11,8 @@ from wsperception.learn.points import grouping
 from wsperception.learn.points.affinity import background
 from wsperception.learn.points.lcfcn import Peaks, find_blobs, find_peaks, point_pixels
 from wsperception.learn.points.peak_responses import response_peaks
-from wsperception.nets.wise_net import WiseNet, upsampled
+from wsperception.learn.proposals.learnt_objectness import PointObjectness, judged, segment_looks
+from wsperception.nets.wise_net import WiseNet, WiseNetSettings, upsampled
 
 WISE, UNREFINED, BLOBS, BEST, ORACLE = "wise", "unrefined", "blobs", "best", "oracle"
 TRUE_MASK, TRUE_POINTS = "true-mask", "true-points"
@@ -23,6 +24,14 @@ L-Net's blobs; with the likeliest proposal; with the proposal nearest to the tru
 points with E-Net's masks."""
 
 
+class JudgingNet(WiseNet):
+    """A WiseNet that has learnt from the same points which proposals look like objects."""
+
+    def __init__(self, settings: WiseNetSettings, class_count: int) -> None:
+        super().__init__(settings, class_count)
+        self.judge = PointObjectness()
+
+
 @dataclass(frozen=True, eq=False)
 class Maps:
     """What a WiseNet says about every pixel of one image.
@@ -30,11 +39,23 @@ class Maps:
     probabilities  (C + 1, h, w) float32   channel 0 is background
     embeddings     (h, w, d) float32
     responses      (C, h', w') float32     the logits of the classes, at the net's own stride
+    image          (h, w, 3) uint8         RGB
+    judge          of the image's proposals; None where the net has none
     """
 
     probabilities: np.ndarray
     embeddings: np.ndarray
     responses: np.ndarray
+    image: np.ndarray
+    judge: PointObjectness | None
+
+    @torch.no_grad()
+    def judged(self, segments: Segments) -> Segments:
+        """The proposals of the image with what was learnt of them in their objectness."""
+        if self.judge is None:
+            return segments
+        features = torch.from_numpy(segment_looks(self.image, segments).features)
+        return judged(segments, self.judge(features.to(self.judge.last.weight.device)).cpu().numpy())
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,7 +75,8 @@ def read_maps(net: WiseNet, image: np.ndarray) -> Maps:
     probabilities = upsampled(logits.float(), size)[0].softmax(dim=0)
     pixels = upsampled(embeddings.float(), size)[0].permute(1, 2, 0)
     responses = logits[0, 1:].float().cpu().numpy()
-    return Maps(probabilities.cpu().numpy(), np.ascontiguousarray(pixels.cpu().numpy()), responses)
+    judge = net.judge if isinstance(net, JudgingNet) else None
+    return Maps(probabilities.cpu().numpy(), np.ascontiguousarray(pixels.cpu().numpy()), responses, image, judge)
 
 
 def find_masks(
@@ -78,9 +100,8 @@ def find_masks(
     peaks = find_peaks(maps.probabilities, blobs)
     if kind == WISE:
         return _scored(masks_of_points(maps, segments, peaks.pixels, peaks.class_ids), peaks)
-    return FoundMasks(
-        _masks(kind, maps, segments, peaks, grouping.blob_masks(blobs), true_masks), peaks.class_ids, peaks.scores
-    )
+    masks = _masks(kind, maps, maps.judged(segments), peaks, grouping.blob_masks(blobs), true_masks)
+    return FoundMasks(masks, peaks.class_ids, peaks.scores)
 
 
 def masks_of_points(maps: Maps, segments: Segments, pixels: np.ndarray, class_ids: np.ndarray) -> FoundMasks:
@@ -89,6 +110,7 @@ def masks_of_points(maps: Maps, segments: Segments, pixels: np.ndarray, class_id
     The paper says nothing of how sure a mask is. Here the score is the agreement (Jaccard index) of the mask with the
     proposal that replaces it.
     """
+    segments = maps.judged(segments)
     grouped = _grouped(maps, segments, pixels)
     refined = grouping.refined_masks(segments, grouped)
     return FoundMasks(refined, class_ids, grouping.agreements(grouped, refined))

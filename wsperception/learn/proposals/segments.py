@@ -22,7 +22,7 @@ WAYS = ((1.0, 1.0, 1.0), (0.0, 2.0, 1.0), (2.0, 0.0, 1.0))
 
 OUTLINE = "outline"
 
-VERSION = 1
+VERSION = 2
 """Goes up with every change of what this file gives for the same image and settings."""
 
 
