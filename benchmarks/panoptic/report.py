@@ -17,14 +17,17 @@ PARTS = ("all", "things", "stuff")
 ROWS: Mapping[str, str] = {
     "full-0": "full labels, round 0",
     "full-1": "full labels, as many steps as two rounds",
+    "full-2": "full labels, as many steps as three rounds",
     "weak-0": "boxes and tags, round 0",
     "weak-1": "boxes and tags, round 1",
-    "semi-1": "full labels of one half, boxes and tags of the other",
+    "weak-2": "boxes and tags, round 2",
+    "semi-2": "full labels of one half, boxes and tags of the other, round 2",
 }
-PAPER: Mapping[str, tuple[float, float, float]] = {"full-1": (47.3, 39.6, 52.9), "weak-1": (40.5, 35.8, 43.9)}
+PAPER: Mapping[str, tuple[float, float, float]] = {"full-2": (47.3, 39.6, 52.9), "weak-2": (40.5, 35.8, 43.9)}
 """PQ of all, things and stuff on Cityscapes val: Table 5 of the paper, ImageNet initialisation, its last round."""
-REFERENCE = {"full-0": "full-0", "weak-0": "full-0"}
+REFERENCE = {"full-0": "full-0", "full-1": "full-1", "weak-0": "full-0", "weak-1": "full-1"}
 """Row -> the row of full labels with as many steps; of all others it is the last."""
+PICTURED = ("full-2", "weak-0", "weak-2", "semi-2")
 SHOWN = 3
 """Images of the picture."""
 
@@ -40,7 +43,7 @@ def table(folder: Path) -> str:
         seeds = found[name]
         if not seeds:
             continue
-        full = found[REFERENCE.get(name, "full-1")]
+        full = found[REFERENCE.get(name, "full-2")]
         values = [spread(one[part, "PQ"] for one in seeds) for part in PARTS]
         values += [spread(one["all", measure] for one in seeds) for measure in ("SQ", "RQ")]
         values += [_ratio(seeds, full, part) for part in PARTS]
@@ -51,7 +54,7 @@ def table(folder: Path) -> str:
 def write_picture(path: Path, drive: Path, scores: Path, seed: int, count: int) -> None:
     """Images below each other, and beside each its true segments and those of the rows; colours are classes'."""
     truth = open_coco_panoptic(drive / "training/panoptic", drive / "training/image_02")
-    names = [name for name in ROWS if name != "full-0" and (scores / f"{name}-{seed}/panoptic").is_dir()]
+    names = [name for name in PICTURED if (scores / f"{name}-{seed}/panoptic").is_dir()]
     sets = [open_coco_panoptic(scores / f"{name}-{seed}/panoptic") for name in names]
     chosen = [truth.names[row] for row in np.linspace(0, len(truth) - 1, count + 2).astype(int)[1:-1]]
     rows = [np.hstack([*_truth(truth, name), *(_painted(one.read(name)) for one in sets)]) for name in chosen]
@@ -77,8 +80,8 @@ def _ratio(seeds: list[dict[tuple[str, str], float]], full: list[dict[tuple[str,
 
 
 def _paper(name: str) -> str:
-    if name == "weak-1":
-        pairs = zip(PAPER["weak-1"], PAPER["full-1"], strict=True)
+    if name == "weak-2":
+        pairs = zip(PAPER["weak-2"], PAPER["full-2"], strict=True)
         return " / ".join(f"{100 * weak / full:.1f} %" for weak, full in pairs)
     return "-"
 
