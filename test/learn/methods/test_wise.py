@@ -167,7 +167,7 @@ def test_peaks_of_a_class_that_is_not_there_are_no_objects():
 
 
 def test_objectness_is_learnt_from_the_same_points():
-    frame, truth = scene()
+    frame, _ = scene()
     settings = replace(SETTINGS, learn_objectness=True)
     model = method(settings)
     terms, _ = model([frame], generators(1), 0.0)

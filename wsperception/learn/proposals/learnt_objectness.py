@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from wsperception.data.segments import OUTSIDE, Segments
+from wsperception.data.segments import Segments
 from wsperception.learn.proposals.objectness import Moments, segment_moments, segment_outlines
 from wsperception.learn.proposals.region_graph import RegionGraph, region_graph
 
