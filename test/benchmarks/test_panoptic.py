@@ -23,7 +23,8 @@ def test_ratios_are_to_full_labels_with_as_many_steps(tmp_path: Path) -> None:
     write(tmp_path, "weak-2-1", (38.0, 54.0, 30.0))
     lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table(tmp_path).splitlines()]
     assert [line[0] for line in lines[2:]] == [
-        "full labels, round 0", "full labels, as many steps as two rounds", "full labels, as many steps as three rounds",
+        "full labels, round 0",
+        "full labels, as many steps as two rounds", "full labels, as many steps as three rounds",
         "boxes and tags, round 0", "boxes and tags, round 1", "boxes and tags, round 2",
     ]  # fmt: skip
     assert {len(line) for line in lines} == {10}

@@ -11,7 +11,6 @@ from torch.nn import functional
 from wsperception.data.clips import ClipFrame
 from wsperception.data.panoptic_labels import PanopticLabels
 from wsperception.errors import InputError
-from wsperception.types import VOID
 
 IGNORED = 255
 """Value of pixels without a label."""
@@ -77,14 +76,11 @@ def given_labels(frame: ClipFrame) -> PanopticLabels:
 
 
 def candidate_maps(frames: list[ClipFrame], class_count: int) -> Tensor:
-    """(B, h, w, C) bool: the classes that each void pixel of training frames may have; none where it has a label."""
+    """(B, h, w, C) bool: the candidates of every pixel of training frames; none where it has a label."""
     maps = []
     for labels in map(given_labels, frames):
-        table = np.zeros((len(labels.class_ids), class_count), bool)
-        if labels.candidates is not None:
-            void = labels.class_ids == VOID
-            table[void] = labels.candidates[void]
-        maps.append(table[labels.ids])
+        nothing = np.zeros((len(labels.class_ids), class_count), bool)
+        maps.append((nothing if labels.candidates is None else labels.candidates)[labels.ids])
     return torch.from_numpy(np.stack(maps))
 
 

@@ -24,10 +24,10 @@ SETTINGS = Settings(
 )
 
 
-def labels_of(ids: np.ndarray, class_ids: list[int], crowd: tuple[int, ...] = ()) -> PanopticLabels:
+def labels_of(ids: np.ndarray, class_ids: list[int], crowd: tuple[int, ...] = (), candidates=None) -> PanopticLabels:
     rows = np.arange(len(class_ids) + 1)
-    classes = np.array([VOID, *class_ids], np.int32)
-    return PanopticLabels("hand", ids.astype(np.uint16), classes, np.isin(rows, crowd), (rows > 0).astype(np.float32))
+    classes, scores = np.array([VOID, *class_ids], np.int32), (rows > 0).astype(np.float32)
+    return PanopticLabels("hand", ids.astype(np.uint16), classes, np.isin(rows, crowd), scores, candidates=candidates)
 
 
 def frame() -> ClipFrame:
@@ -54,6 +54,9 @@ def test_segments_by_hand() -> None:
     rows, classes = true_segments(labels, (True, True, False))
     assert rows.tolist() == [[0, 1, -1, 4], [3, -1, -1, 0]]
     assert classes.tolist() == [ROAD, CAR, CAR, PERSON, CAR]
+    # A row of pixels that may be this or that is not known either.
+    maybe = labels_of(np.array([[1, 2]]), [ROAD, VOID], candidates=np.ones((3, 3), bool))
+    assert true_segments(maybe, (True, True, False))[0].tolist() == [[0, -1]]
     # A crowd of stuff is its class.
     rows, _ = true_segments(labels_of(np.array([[1, 0]]), [ROAD], crowd=(1,)), (True, True, False))
     assert rows.tolist() == [[0, -1]]

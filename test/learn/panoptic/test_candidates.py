@@ -64,10 +64,18 @@ def test_void_pixels_with_one_set_share_a_row() -> None:
     arrays.arrays(np.uint16, (3, 5), elements=st.integers(0, 1)),
 )
 def test_every_void_pixel_keeps_its_own_set(possible: np.ndarray, ids: np.ndarray) -> None:
-    # 62 classes and more do not fit into one number.
     found = with_candidates(labels_of(ids, [0]), possible)
     assert found.candidates is not None
     assert np.array_equal(found.ids[ids == 1], ids[ids == 1])
     void = ids == 0
     assert np.array_equal(found.candidates[found.ids[void]], possible[:, void].T)
     assert len(np.unique(found.ids[void])) == len(np.unique(possible[:, void], axis=1).T)
+
+
+def test_more_classes_than_a_number_has_bits() -> None:
+    # Of 130 classes two pixels differ in the first alone, a third in the last.
+    possible = np.zeros((130, 1, 3), bool)
+    possible[0, 0, 0] = possible[129, 0, 2] = True
+    found = with_candidates(labels_of(np.zeros((1, 3)), []), possible)
+    assert found.candidates is not None
+    assert [np.flatnonzero(found.candidates[row]).tolist() for row in found.ids[0]] == [[0], [], [129]]

@@ -127,6 +127,8 @@ def test_heat_is_shared_out_among_pixels_of_like_colour() -> None:
     assert (found[:, 5:] == ROAD).all()
     # Heat alone ends where its cells end.
     assert (cue_labels(relative, CueSettings(heat=0.2, overlap="hotter"))[:, 2:7] != found[:, 2:7]).all()
+    # Without heat nothing is sure.
+    assert (crf_labels(relative, image, tags, CueSettings(sharpness=0.0)) == X).all()
     # Of the right half nobody says that it shows a road; of the left one nobody says anything.
     halves = np.array([[0, 0, 6, 6], [6, 0, 12, 6]])
     found = crf_labels(relative, image, (halves, np.array([[False] * 4, [False, True, False, False]])), CueSettings())
