@@ -51,6 +51,18 @@ def table(folder: Path) -> str:
     return "\n".join(lines) + "\n"
 
 
+def class_table(folder: Path) -> str:
+    """Markdown of the PQ of every class, means over seeds."""
+    found = {name: [json.loads(path.read_text())["classes"] for path in _files(folder, name)] for name in ROWS}
+    names = [list(seeds[0]) for seeds in found.values() if seeds]
+    lines = [f"| PQ | {' | '.join(names[0])} |", "|---|" + "---|" * len(names[0])] if names else []
+    for name, seeds in found.items():
+        if seeds:
+            means = (statistics.fmean(one[class_name]["PQ"] or 0.0 for one in seeds) for class_name in names[0])
+            lines.append(f"| {ROWS[name]} | {' | '.join(f'{mean:.1f}' for mean in means)} |")
+    return "\n".join(lines) + "\n"
+
+
 def write_picture(path: Path, drive: Path, scores: Path, seed: int, count: int) -> None:
     """Images below each other, and beside each its true segments and those of the rows; colours are classes'."""
     truth = open_coco_panoptic(drive / "training/panoptic", drive / "training/image_02")
@@ -65,10 +77,14 @@ def write_picture(path: Path, drive: Path, scores: Path, seed: int, count: int) 
 
 def _qualities(folder: Path, name: str) -> list[dict[tuple[str, str], float]]:
     seeds = []
-    for path in sorted(folder.glob(f"{name}-*/scores.json")):
+    for path in _files(folder, name):
         combined = json.loads(path.read_text())["combined"]
         seeds.append({(part, measure): combined[part][measure] for part in PARTS for measure in ("PQ", "SQ", "RQ")})
     return seeds
+
+
+def _files(folder: Path, name: str) -> list[Path]:
+    return sorted(folder.glob(f"{name}-*/scores.json"))
 
 
 def _ratio(seeds: list[dict[tuple[str, str], float]], full: list[dict[tuple[str, str], float]], part: str) -> str:

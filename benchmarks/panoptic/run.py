@@ -16,7 +16,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from benchmarks.panoptic.report import SHOWN, table, write_picture
+from benchmarks.panoptic.report import SHOWN, class_table, table, write_picture
 from benchmarks.pretrained import PRETRAINED, ROOT, write_for_our_inputs
 from training.checkpoint import load_tensors
 from training.results_folder import claim_folder
@@ -70,7 +70,7 @@ def main(arguments: list[str] | None = None) -> int:
             _train_row(bench, row)
             for number in ROUNDS_SCORED[row]:
                 _score(bench, row, number)
-    text = table(options.out / "scores")
+    text = table(options.out / "scores") + "\n" + class_table(options.out / "scores")
     (options.out / "table.md").write_text(text)
     write_picture(options.out / "streets.jpg", val, options.out / "scores", options.seeds[0], SHOWN)
     print(text)

@@ -3,14 +3,15 @@
 import json
 from pathlib import Path
 
-from benchmarks.panoptic.report import table
+from benchmarks.panoptic.report import class_table, table
 
 
 def write(folder: Path, name: str, qualities: tuple[float, float, float]) -> None:
     (folder / name).mkdir(parents=True)
     parts = zip(("all", "things", "stuff"), qualities, strict=True)
     combined = {part: {"PQ": quality, "SQ": 70.0, "RQ": 50.0} for part, quality in parts}
-    (folder / name / "scores.json").write_text(json.dumps({"combined": combined}))
+    classes = {"car": {"PQ": qualities[1]}, "road": {"PQ": qualities[2] or None}}
+    (folder / name / "scores.json").write_text(json.dumps({"combined": combined, "classes": classes}))
 
 
 def test_ratios_are_to_full_labels_with_as_many_steps(tmp_path: Path) -> None:
@@ -35,3 +36,12 @@ def test_ratios_are_to_full_labels_with_as_many_steps(tmp_path: Path) -> None:
     # Over seeds 40 of 50, with a deviation of 2.83; beside it 40.5 of 47.3, 35.8 of 39.6 and 43.9 of 52.9.
     assert lines[7][1] == "40.0 ± 2.8"
     assert lines[7][6:] == ["80.0 %", "90.0 %", "75.0 %", "85.6 % / 90.4 % / 83.0 %"]
+
+
+def test_classes_are_means_over_seeds(tmp_path: Path) -> None:
+    assert class_table(tmp_path) == "\n"
+    write(tmp_path, "weak-2-0", (42.0, 54.0, 30.0))
+    write(tmp_path, "weak-2-1", (38.0, 55.0, 0.0))  # a class that was never found has none
+    assert class_table(tmp_path).splitlines() == [
+        "| PQ | car | road |", "|---|---|---|", "| boxes and tags, round 2 | 54.5 | 15.0 |",
+    ]  # fmt: skip
