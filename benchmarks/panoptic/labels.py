@@ -72,6 +72,7 @@ def main() -> None:
     parser.add_argument("--ids", type=Path, required=True)
     parser.add_argument("--image", type=Path, required=True)
     parser.add_argument("--peer", type=Path)
+    parser.add_argument("--overlap", default=CueSettings().overlap, help="who gets a pixel that two classes claim")
     parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
@@ -88,7 +89,7 @@ def main() -> None:
     start = time.perf_counter()
     agreed = agreed_labels(image, boxes[kept], classes[kept], PseudoSettings())
     boxed = time.perf_counter()
-    cues = tag_cues(net, image, crops, tags, CueSettings())
+    cues = tag_cues(net, image, crops, tags, CueSettings(overlap=options.overlap))
     first: PseudoPanoptic = first_labels(agreed, cues, LABEL_SPACE.is_thing)
     end = time.perf_counter()
     print(
