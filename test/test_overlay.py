@@ -134,13 +134,13 @@ def test_stuff_is_tinted_faintly_and_has_no_contour(street):
     image, segments = street
     drawn = draw_overlay(image, segments, STREET_LABELS)
     colours = segment_colours(segments, STREET_LABELS)
-    # 0.8 * 100 + 0.2 * colour, on the edge between the two as well; the car as ever, 0.55 * 100 + 0.45 * colour
-    np.testing.assert_allclose(drawn[110, 20], 80 + 0.2 * colours[2], atol=1)
-    np.testing.assert_allclose(drawn[60, 160], 80 + 0.2 * colours[2], atol=1)
-    np.testing.assert_allclose(drawn[59, 160], 80 + 0.2 * colours[3], atol=1)
+    # 0.65 * 100 + 0.35 * colour, on the edge between the two as well; the car as ever, 0.55 * 100 + 0.45 * colour
+    np.testing.assert_allclose(drawn[110, 20], 65 + 0.35 * colours[2], atol=1)
+    np.testing.assert_allclose(drawn[60, 160], 65 + 0.35 * colours[2], atol=1)
+    np.testing.assert_allclose(drawn[59, 160], 65 + 0.35 * colours[3], atol=1)
     np.testing.assert_allclose(drawn[80, 110], 55 + 0.45 * np.array(track_colour(7)), atol=1)
     np.testing.assert_array_equal(drawn[70, 80], track_colour(7))  # its contour
-    np.testing.assert_allclose(drawn[70, 78], 80 + 0.2 * colours[2], atol=1)  # none beside it
+    np.testing.assert_allclose(drawn[70, 78], 65 + 0.35 * colours[2], atol=1)  # none beside it
     assert (drawn[:, 180:] == 100).all()
 
 

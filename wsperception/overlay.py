@@ -9,7 +9,7 @@ import numpy as np
 from wsperception.types import LabelSpace, SegmentMap
 
 _MASK_WEIGHT = 0.45
-_STUFF_WEIGHT = 0.2
+_STUFF_WEIGHT = 0.35
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _STACKED_PLATES = 7
 _GOLDEN_RATIO = 0.6180339887
@@ -79,7 +79,7 @@ def track_colour(track_id: int) -> tuple[int, int, int]:
 
 
 def _stuff_colour(class_id: int) -> tuple[int, int, int]:
-    red, green, blue = colorsys.hsv_to_rgb((0.58 + class_id * _GOLDEN_RATIO) % 1.0, 0.35, 0.6)
+    red, green, blue = colorsys.hsv_to_rgb((0.58 + class_id * _GOLDEN_RATIO) % 1.0, 0.65, 0.7)
     return round(red * 255), round(green * 255), round(blue * 255)
 
 
@@ -93,7 +93,7 @@ def _tint(drawn: np.ndarray, ids: np.ndarray, colours: np.ndarray, rows: list[in
 
 
 def _tint_stuff(drawn: np.ndarray, ids: np.ndarray, colours: np.ndarray, rows: list[int]) -> None:
-    """Blends a little of the colours into the pixels of stuff, in `drawn` itself."""
+    """Blends some of the colours into the pixels of stuff, in `drawn` itself."""
     tinted = cv2.addWeighted(drawn, 1.0 - _STUFF_WEIGHT, np.take(colours, ids, axis=0), _STUFF_WEIGHT, 0.0)
     cv2.copyTo(tinted, _is_one_of(ids, rows, len(colours)).view(np.uint8), drawn)
 
