@@ -19,8 +19,7 @@ from wsperception.errors import InputError
 from wsperception.learn.points import affinity
 from wsperception.learn.points.lcfcn import location_terms, point_pixels
 from wsperception.learn.points.peak_responses import response_peaks, tag_loss
-from wsperception.learn.points.wise_masks import JudgingNet
-from wsperception.learn.proposals.learnt_objectness import judged, point_loss, segment_looks
+from wsperception.learn.proposals.learnt_objectness import PointObjectness, judged, point_loss, segment_looks
 from wsperception.learn.proposals.segment_store import image_segments
 from wsperception.learn.proposals.segments import OUTLINE, ProposalSettings
 from wsperception.nets.wise_net import WiseNet, WiseNetSettings, sampled, upsampled
@@ -69,6 +68,20 @@ def build(settings: Settings, class_count: int, supervision: str = "points") -> 
     """The network together with its losses, ready for a trainer."""
     assert supervision in SUPERVISION
     return Wise(settings, class_count)
+
+
+class JudgingNet(WiseNet):
+    """A WiseNet that learns from the same points which proposals look like objects."""
+
+    def __init__(self, settings: WiseNetSettings, class_count: int) -> None:
+        super().__init__(settings, class_count)
+        self.judge = PointObjectness()
+
+    @torch.no_grad()
+    def judged(self, image: np.ndarray, segments: Segments) -> Segments:
+        """The proposals of an image (h, w, 3) uint8 RGB with what was learnt in their objectness."""
+        features = torch.from_numpy(segment_looks(image, segments).features).to(self.mean.device)
+        return judged(segments, self.judge(features).cpu().numpy())
 
 
 class Wise(nn.Module):

@@ -1,6 +1,9 @@
 """The masks of one image as WISE finds them, and as the baselines of its Table 1 do."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -11,8 +14,7 @@ from wsperception.learn.points import grouping
 from wsperception.learn.points.affinity import background
 from wsperception.learn.points.lcfcn import Peaks, find_blobs, find_peaks, point_pixels
 from wsperception.learn.points.peak_responses import response_peaks
-from wsperception.learn.proposals.learnt_objectness import PointObjectness, judged, segment_looks
-from wsperception.nets.wise_net import WiseNet, WiseNetSettings, upsampled
+from wsperception.nets.wise_net import WiseNet, upsampled
 
 WISE, UNREFINED, BLOBS, BEST, ORACLE = "wise", "unrefined", "blobs", "best", "oracle"
 TRUE_MASK, TRUE_POINTS = "true-mask", "true-points"
@@ -24,12 +26,12 @@ L-Net's blobs; with the likeliest proposal; with the proposal nearest to the tru
 points with E-Net's masks."""
 
 
-class JudgingNet(WiseNet):
-    """A WiseNet that has learnt from the same points which proposals look like objects."""
+@runtime_checkable
+class Judging(Protocol):
+    """A network that has learnt which proposals look like objects."""
 
-    def __init__(self, settings: WiseNetSettings, class_count: int) -> None:
-        super().__init__(settings, class_count)
-        self.judge = PointObjectness()
+    def judged(self, image: np.ndarray, segments: Segments) -> Segments:
+        """The proposals of an image (h, w, 3) uint8 RGB with what was learnt in their objectness."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,23 +41,13 @@ class Maps:
     probabilities  (C + 1, h, w) float32   channel 0 is background
     embeddings     (h, w, d) float32
     responses      (C, h', w') float32     the logits of the classes, at the net's own stride
-    image          (h, w, 3) uint8         RGB
-    judge          of the image's proposals; None where the net has none
+    judged                                 proposals of the image -> the same with what the net has learnt of them
     """
 
     probabilities: np.ndarray
     embeddings: np.ndarray
     responses: np.ndarray
-    image: np.ndarray
-    judge: PointObjectness | None
-
-    @torch.no_grad()
-    def judged(self, segments: Segments) -> Segments:
-        """The proposals of the image with what was learnt of them in their objectness."""
-        if self.judge is None:
-            return segments
-        features = torch.from_numpy(segment_looks(self.image, segments).features)
-        return judged(segments, self.judge(features.to(self.judge.last.weight.device)).cpu().numpy())
+    judged: Callable[[Segments], Segments]
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,8 +67,8 @@ def read_maps(net: WiseNet, image: np.ndarray) -> Maps:
     probabilities = upsampled(logits.float(), size)[0].softmax(dim=0)
     pixels = upsampled(embeddings.float(), size)[0].permute(1, 2, 0)
     responses = logits[0, 1:].float().cpu().numpy()
-    judge = net.judge if isinstance(net, JudgingNet) else None
-    return Maps(probabilities.cpu().numpy(), np.ascontiguousarray(pixels.cpu().numpy()), responses, image, judge)
+    judged = partial(net.judged, image) if isinstance(net, Judging) else _as_they_are
+    return Maps(probabilities.cpu().numpy(), np.ascontiguousarray(pixels.cpu().numpy()), responses, judged)
 
 
 def find_masks(
@@ -139,3 +131,7 @@ def _grouped(maps: Maps, segments: Segments, pixels: np.ndarray) -> np.ndarray:
     free = background(segments, grouping.likeliest_segments(segments, pixels))
     behind = grouping.background_pixels(maps.embeddings, free, len(pixels))
     return grouping.grouped_masks(maps.embeddings, pixels, behind)
+
+
+def _as_they_are(segments: Segments) -> Segments:
+    return segments
