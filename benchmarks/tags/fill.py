@@ -84,7 +84,7 @@ def drawn_objects(count: int, seed: int) -> Iterator[tuple[str, float]]:
     for scene in draw_scenes(count, seed):
         for mask, class_id in zip(scene.masks, scene.class_ids.tolist(), strict=True):
             for fill in fills(mask.astype(np.uint16)).values():
-                yield from ((kind, fill) for kind in (f"scenes, {THINGS[class_id]}", "scenes, all"))
+                yield from ((kind, fill) for kind in (f"scenes, {THINGS[class_id]}", "scenes, things"))
 
 
 def drawn_stuff(count: int, seed: int) -> Iterator[tuple[str, float]]:

@@ -42,7 +42,7 @@ def test_things_fill_half_of_their_boxes():
     ids[10:20, 20:50] = 0  # less 10 x 30: 900 of 1200, the box stays, for a column of it is left
     ids[50:60, 0:30] = 1  # 300 pixels are too few
     assert fills(ids) == {2: 0.75}
-    shares = [fill for kind, fill in drawn_objects(12, 3) if kind == "scenes, all"]
+    shares = [fill for kind, fill in drawn_objects(12, 3) if kind == "scenes, things"]
     assert 0.45 < np.mean(shares) < 0.55 and min(shares) > 0.3
 
 
