@@ -178,6 +178,9 @@ def test_objectness_is_learnt_from_the_same_points():
     assert changed - {"net.judge.last.bias"} == {"net.judge.last.weight"}
     # A judge that has learnt nothing leaves pairs and masks as they are.
     assert terms["pair"].item() == method()([frame], generators(1), 0.0)[0]["pair"].item()
+    with torch.no_grad():
+        dict(model.named_parameters())["net.judge.last.weight"].normal_(generator=generators(3)[0])
+    assert model([frame], generators(1), 0.0)[0]["pair"].item() != terms["pair"].item()  # others are drawn
     assert "objectness" not in method(replace(settings, places=wise.TAGS))([frame], generators(1), 0.0)[0]
 
 

@@ -51,6 +51,13 @@ def test_outlines_by_hand() -> None:
     assert found.inner.tolist() == pytest.approx([1.0, 0.0], abs=1e-4)
 
 
+def test_a_weak_outline_does_not_close() -> None:
+    image, superpixels = picture()
+    weak = segment_outlines(superpixels, membership((1,)), region_graph(image, superpixels, 4, 1000.0))
+    assert weak.closed.tolist() == [0.0]
+    assert 0.0 < weak.strength[0] < 0.4
+
+
 def test_moments_by_hand() -> None:
     _, superpixels = picture()
     found = segment_moments(superpixels, membership((1,), ()))
