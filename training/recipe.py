@@ -199,7 +199,7 @@ def _apply(values: dict[str, Any], change: str) -> None:
         if not isinstance(values, dict):
             raise InputError(f"--set {change}: '{part}' holds a value, not further keys")
     try:
-        values[parts[-1]] = _number(yaml.safe_load(text))
+        values[parts[-1]] = _number(yaml.safe_load(text), text)
     except yaml.YAMLError:
         raise InputError(f"--set {change}: expected a YAML value after '='") from None
 
@@ -209,10 +209,12 @@ def _portable(argument: str) -> str:
     return Path(argument).name if os.path.isabs(argument) else argument
 
 
-def _number(value: Any) -> Any:
-    """YAML 1.1 reads 1e-4 as text; whoever types it on a command line means the number."""
+def _number(value: Any, text: str) -> Any:
+    """YAML 1.1 reads 1e-4 as text; whoever types it on a command line without quotes means the number."""
+    if value != text.strip():
+        return value
     try:
-        return float(value) if isinstance(value, str) else value
+        return float(value)
     except ValueError:
         return value
 

@@ -18,16 +18,18 @@ ROWS: Mapping[str, str] = {
     "full-0": "full labels, round 0",
     "full-1": "full labels, as many steps as two rounds",
     "full-2": "full labels, as many steps as three rounds",
+    "full-3": "full labels, as many steps as four rounds",
     "weak-0": "boxes and tags, round 0",
     "weak-1": "boxes and tags, round 1",
     "weak-2": "boxes and tags, round 2",
-    "semi-2": "full labels of one half, boxes and tags of the other, round 2",
+    "weak-3": "boxes and tags, round 3",
+    "semi-3": "full labels of one half, boxes and tags of the other, round 3",
 }
-PAPER: Mapping[str, tuple[float, float, float]] = {"full-2": (47.3, 39.6, 52.9), "weak-2": (40.5, 35.8, 43.9)}
+PAPER: Mapping[str, tuple[float, float, float]] = {"full-3": (47.3, 39.6, 52.9), "weak-3": (40.5, 35.8, 43.9)}
 """PQ of all, things and stuff on Cityscapes val: Table 5 of the paper, ImageNet initialisation, its last round."""
-REFERENCE = {"full-0": "full-0", "full-1": "full-1", "weak-0": "full-0", "weak-1": "full-1"}
+REFERENCE = {f"{row}-{number}": f"full-{number}" for row in ("full", "weak") for number in range(3)}
 """Row -> the row of full labels with as many steps; of all others it is the last."""
-PICTURED = ("full-2", "weak-0", "weak-2", "semi-2")
+PICTURED = ("full-3", "weak-0", "weak-3", "semi-3")
 SHOWN = 3
 """Images of the picture."""
 
@@ -43,7 +45,7 @@ def table(folder: Path) -> str:
         seeds = found[name]
         if not seeds:
             continue
-        full = found[REFERENCE.get(name, "full-2")]
+        full = found[REFERENCE.get(name, "full-3")]
         values = [spread(one[part, "PQ"] for one in seeds) for part in PARTS]
         values += [spread(one["all", measure] for one in seeds) for measure in ("SQ", "RQ")]
         values += [_ratio(seeds, full, part) for part in PARTS]
@@ -96,8 +98,8 @@ def _ratio(seeds: list[dict[tuple[str, str], float]], full: list[dict[tuple[str,
 
 
 def _paper(name: str) -> str:
-    if name == "weak-2":
-        pairs = zip(PAPER["weak-2"], PAPER["full-2"], strict=True)
+    if name == "weak-3":
+        pairs = zip(PAPER["weak-3"], PAPER["full-3"], strict=True)
         return " / ".join(f"{100 * weak / full:.1f} %" for weak, full in pairs)
     return "-"
 

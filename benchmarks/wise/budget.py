@@ -135,8 +135,7 @@ def _score(
         run = kind.whole
     result = bench.out / "results" / f"{run}-{seed}.json"
     recipe, own = (config, changes) if kind.method == "wise" else (BOXES[bench.imagenet is not None], ())
-    # One name of digits would be read as a number; given twice, its frames are drawn as often.
-    split = f"data.split='{','.join(names if len(names) > 1 else names * 2)}'"
+    split = f"data.split='{','.join(names)}'"
     run_once(bench, result, kind.method, recipe, seed, (*kind.changes, *own, split), (kind.scored,))
     value = json.loads(result.read_text())["kinds"][kind.scored]["VOC AP50"]
     return math.nan if value is None else float(value)

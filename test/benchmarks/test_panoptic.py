@@ -17,16 +17,16 @@ def write(folder: Path, name: str, qualities: tuple[float, float, float]) -> Non
 def test_ratios_are_to_full_labels_with_as_many_steps(tmp_path: Path) -> None:
     write(tmp_path, "full-0-0", (40.0, 50.0, 30.0))
     write(tmp_path, "full-1-0", (44.0, 54.0, 33.0))
-    write(tmp_path, "full-2-0", (50.0, 60.0, 40.0))
+    write(tmp_path, "full-3-0", (50.0, 60.0, 40.0))
     write(tmp_path, "weak-0-0", (30.0, 40.0, 18.0))
     write(tmp_path, "weak-1-0", (33.0, 27.0, 33.0))
-    write(tmp_path, "weak-2-0", (42.0, 54.0, 30.0))
-    write(tmp_path, "weak-2-1", (38.0, 54.0, 30.0))
+    write(tmp_path, "weak-3-0", (42.0, 54.0, 30.0))
+    write(tmp_path, "weak-3-1", (38.0, 54.0, 30.0))
     lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table(tmp_path).splitlines()]
     assert [line[0] for line in lines[2:]] == [
         "full labels, round 0",
-        "full labels, as many steps as two rounds", "full labels, as many steps as three rounds",
-        "boxes and tags, round 0", "boxes and tags, round 1", "boxes and tags, round 2",
+        "full labels, as many steps as two rounds", "full labels, as many steps as four rounds",
+        "boxes and tags, round 0", "boxes and tags, round 1", "boxes and tags, round 3",
     ]  # fmt: skip
     assert {len(line) for line in lines} == {10}
     assert all(line[6:] == ["-"] * 4 for line in lines[2:5])

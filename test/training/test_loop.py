@@ -155,3 +155,10 @@ def test_masks_that_collapse_raise_an_alarm_once() -> None:
     assert [step for step, message in enumerate(said) if message] == [1, 5, 10]
     assert said[1] == "step 1: masks cover 98 % of their boxes, they fill them; see loss.mask_* in log.jsonl"
     assert "masks cover 3 % of their boxes, they vanish" in said[5]
+
+
+def test_numbers_of_the_command_line():
+    # YAML 1.1 takes 1e-4 for text, and 0029, a sequence, is text only in quotes.
+    recipe = read_recipe("wsmots", None, ["training.weight_decay=1e-4", "data.split='0029'"])
+    assert recipe.training.weight_decay == 1e-4
+    assert recipe.data.split == "0029"
