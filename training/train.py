@@ -12,6 +12,7 @@ import argparse
 import logging
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 if __name__ == "__main__":  # run as a file: the repository, not this folder, is where packages are found
@@ -31,6 +32,8 @@ from training.run_log import CollapseAlarm, RunLog
 from wsperception.data.clip_sampler import ClipSampler
 from wsperception.data.frame_store import FrameStore
 from wsperception.data.labelled_frames import LabelledFrame, read_labelled_frames
+from wsperception.data.panoptic_frames import PanopticFrames
+from wsperception.data.panoptic_labels import PanopticLabels
 from wsperception.data.tagged_frames import read_tagged_frames
 from wsperception.errors import InputError
 from wsperception.learn.methods import METHODS, supervisions
@@ -87,7 +90,7 @@ def run(options: argparse.Namespace, recipe: Recipe, processes: Processes, comma
     frames, masked = _with_masks(frames, recipe, out, options)
     store = FrameStore(frames, recipe.data.stored_size, masked, cache, max(options.workers, 2))
     segments = _segments(store, recipe, cache, options.workers)
-    panoptic = training_labels(frames, options.data, options.panoptic, recipe.labels) if options.panoptic else None
+    panoptic = _panoptic_labels(frames, recipe, options) if options.panoptic else None
     if processes.first:
         processes.wait()
     training = _prepare(recipe, processes)
@@ -106,6 +109,14 @@ def run(options: argparse.Namespace, recipe: Recipe, processes: Processes, comma
     if processes.first:
         checkpoint.save_tensors(out / "weights.pt", _export_weights(training))
         print(f"weights: {out / 'weights.pt'}")
+
+
+def _panoptic_labels(
+    frames: list[LabelledFrame], recipe: Recipe, options: argparse.Namespace
+) -> Callable[[int], PanopticLabels]:
+    learns_candidates = getattr(recipe.method, "candidate_weight", 0.0) > 0.0
+    labels_of = training_labels if learns_candidates else PanopticFrames
+    return labels_of(frames, options.data, options.panoptic, recipe.labels)
 
 
 def _labelled_frames(roots: tuple[Path, ...], recipe: Recipe) -> list[LabelledFrame]:

@@ -72,7 +72,7 @@ def main() -> None:
     parser.add_argument("--ids", type=Path, required=True)
     parser.add_argument("--image", type=Path, required=True)
     parser.add_argument("--peer", type=Path)
-    parser.add_argument("--overlap", default=CueSettings().overlap, help="who gets a pixel that two classes claim")
+    parser.add_argument("--overlap", default=CueSettings().overlap, choices=("smaller", "hotter", "crf"))
     parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)

@@ -25,11 +25,13 @@ ROWS: Mapping[str, str] = {
     "weak-3": "boxes and tags, round 3",
     "semi-3": "full labels of one half, boxes and tags of the other, round 3",
 }
-PAPER: Mapping[str, tuple[float, float, float]] = {"full-3": (47.3, 39.6, 52.9), "weak-3": (40.5, 35.8, 43.9)}
+LAST = 3
+"""Round."""
+PAPER: Mapping[str, tuple[float, float, float]] = {"full": (47.3, 39.6, 52.9), "weak": (40.5, 35.8, 43.9)}
 """PQ of all, things and stuff on Cityscapes val: Table 5 of the paper, ImageNet initialisation, its last round."""
-REFERENCE = {f"{row}-{number}": f"full-{number}" for row in ("full", "weak") for number in range(3)}
+REFERENCE = {f"{row}-{number}": f"full-{number}" for row in ("full", "weak") for number in range(LAST)}
 """Row -> the row of full labels with as many steps; of all others it is the last."""
-PICTURED = ("full-3", "weak-0", "weak-3", "semi-3")
+PICTURED = (f"full-{LAST}", "weak-0", f"weak-{LAST}", f"semi-{LAST}")
 SHOWN = 3
 """Images of the picture."""
 
@@ -45,7 +47,7 @@ def table(folder: Path) -> str:
         seeds = found[name]
         if not seeds:
             continue
-        full = found[REFERENCE.get(name, "full-3")]
+        full = found[REFERENCE.get(name, f"full-{LAST}")]
         values = [spread(one[part, "PQ"] for one in seeds) for part in PARTS]
         values += [spread(one["all", measure] for one in seeds) for measure in ("SQ", "RQ")]
         values += [_ratio(seeds, full, part) for part in PARTS]
@@ -98,8 +100,8 @@ def _ratio(seeds: list[dict[tuple[str, str], float]], full: list[dict[tuple[str,
 
 
 def _paper(name: str) -> str:
-    if name == "weak-3":
-        pairs = zip(PAPER["weak-3"], PAPER["full-3"], strict=True)
+    if name == f"weak-{LAST}":
+        pairs = zip(PAPER["weak"], PAPER["full"], strict=True)
         return " / ".join(f"{100 * weak / full:.1f} %" for weak, full in pairs)
     return "-"
 

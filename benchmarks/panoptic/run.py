@@ -16,7 +16,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from benchmarks.panoptic.report import SHOWN, class_table, table, write_picture
+from benchmarks.panoptic.report import LAST, SHOWN, class_table, table, write_picture
 from benchmarks.pretrained import PRETRAINED, ROOT, write_for_our_inputs
 from training.checkpoint import load_tensors
 from training.results_folder import claim_folder
@@ -30,12 +30,11 @@ TRAIN_SEEDS, VAL_SEED = (8100, 8200), 8300
 """Of the drives."""
 ROWS = {"full": ((0, 1), ()), "weak": ((), (0, 1)), "semi": ((0,), (1,))}
 """Row -> which of the two drives it knows full labels of, and of which only boxes and tags."""
-ROUNDS = 4
 SHARED = ("config", "set", "pretrained", "detector", "train", "val", "frames", "size", "crop", "share")
 """Options that decide the results."""
 CONFIGS = {True: ROOT / "config/panoptic-mobile.yaml", False: ROOT / "config/panoptic-tiny.yaml"}
 """The recipe with weights of ImageNet, and the one from scratch."""
-ROUNDS_SCORED = {"full": (0, 1, 2, 3), "weak": (0, 1, 2, 3), "semi": (3,)}
+ROUNDS_SCORED = {"full": range(LAST + 1), "weak": range(LAST + 1), "semi": (LAST,)}
 
 
 @dataclass(frozen=True)
@@ -104,7 +103,7 @@ def _train_row(bench: Bench, row: str) -> None:
         shutil.copytree(known, _run_of(bench, row) / "tags")  # whoever labels a half fully has tags of it too
     _run(
         "training/panoptic.py", *(["--full", *full] if full else []), *(["--weak", *weak] if weak else []),
-        "--out", _run_of(bench, row), "--config", bench.config, "--rounds", ROUNDS, "--device", "cpu",
+        "--out", _run_of(bench, row), "--config", bench.config, "--rounds", LAST + 1, "--device", "cpu",
         *([] if bench.imagenet is None else ["--imagenet", bench.imagenet]),
         *_set((f"training.seed={bench.seed}", *bench.changes)),
     )  # fmt: skip

@@ -9,6 +9,7 @@ checkpoint. Writes table.md below --out.
 """
 
 import argparse
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ from benchmarks.wise.runs import Bench, run_once
 from benchmarks.wise.scenes import write_scenes
 from benchmarks.wise.windows import write_windows
 from training.checkpoint import load_tensors
+from wsperception.errors import InputError
 from wsperception.learn.methods.wise import TAGS
 from wsperception.learn.points.wise_masks import KINDS, PRM
 
@@ -51,11 +53,15 @@ IMAGES: Mapping[str, Images] = {
 def main(arguments: list[str] | None = None) -> None:
     options = _parse(arguments)
     images = IMAGES[options.images]
+    try:
+        imagenet = _imagenet(options.pretrained, options.out) if True in images.configs else None
+    except InputError as error:
+        print(error, file=sys.stderr)
+        raise SystemExit(2) from None
     folders = {name: options.out / "images" / name for name in ("train", "val")}
     for number, (name, count) in enumerate(zip(folders, options.counts or images.counts, strict=True)):
         if not folders[name].exists():
             print(f"{folders[name]}: {images.write(folders[name], options.data_seed + number, count)} images")
-    imagenet = _imagenet(options.pretrained, options.out) if True in images.configs else None
     bench = Bench(options.out, folders["train"], folders["val"], imagenet)
     config = images.configs[imagenet is not None]
     for seed in options.seeds:

@@ -217,6 +217,24 @@ def test_a_network_gets_a_semantic_branch_afterwards(tmp_path: Path) -> None:
         train._load_weights(new, tmp_path / "other.pt")
 
 
+def broken_tags(drive: Path, folder: Path) -> Path:
+    """The labels of the drive, with tags beside them that nobody can read."""
+    shutil.copytree(drive / "training/panoptic", folder / "labels")
+    (folder / "labels/made-from").mkdir()
+    (folder / "labels/made-from/tags.json").write_text("no tags")
+    return folder / "labels"
+
+
+def test_tags_of_labels_are_read_only_for_candidates(drive: Path, tmp_path: Path, capsys) -> None:  # type: ignore[no-untyped-def]
+    arguments = ["--method", "panoptic", "--data", str(drive), "--panoptic", str(broken_tags(drive, tmp_path))]
+    arguments += ["--workers", "0", "--no-cache"]
+    assert train.main([*arguments, *options("--out", tmp_path / "run")]) == 2
+    assert "labels/made-from/tags.json: not a JSON file" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+    without = ["--out", str(tmp_path / "paper"), "--set", "method.candidate_weight=0"]
+    assert train.main([*arguments, *options(), *without]) == 0
+
+
 @pytest.mark.timeout(600)
 def test_the_robots_network_learns_stuff_from_the_command_line(drive: Path, tmp_path: Path) -> None:
     out, config = tmp_path / "run", Path(__file__).resolve().parents[2] / "config/panoptic-branch.yaml"
@@ -227,7 +245,14 @@ def test_the_robots_network_learns_stuff_from_the_command_line(drive: Path, tmp_
     changes = ("data.input_size=[64, 160]", "data.crop=[64, 96]", "data.classes=[car, pedestrian, wall, road]",
                "method.net.stuff_classes=2", "training.iterations=2", "training.batch=2")  # fmt: skip
     arguments = ["--method", "wsmots", "--config", str(config), "--data", str(drive), "--out", str(out)]
-    arguments += ["--panoptic", str(drive / "training/panoptic"), "--init", str(tmp_path / "old.pt"), "--device", "cpu"]
+    arguments += [
+        "--panoptic",
+        str(broken_tags(drive, tmp_path)),
+        "--init",
+        str(tmp_path / "old.pt"),
+        "--device",
+        "cpu",
+    ]
     assert train.main([*arguments, "--workers", "0", *(part for one in changes for part in ("--set", one))]) == 0
     labels = json.loads((out / "recipe.json").read_text())["labels"]
     assert labels == {"names": ["car", "pedestrian", "wall", "road"], "is_thing": [True, True, False, False]}

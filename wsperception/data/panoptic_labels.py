@@ -49,6 +49,9 @@ class PanopticLabels:
                 raise InputError(
                     f"{self.name}: {field}: expected ({rows},) {np.dtype(dtype)}, got {array.dtype} {array.shape}"
                 )
+        if self.candidates is not None and (len(self.candidates) != rows or self.candidates.dtype != np.bool_):
+            got = f"{self.candidates.dtype} {self.candidates.shape}"
+            raise InputError(f"{self.name}: candidates: expected ({rows}, classes) bool, got {got}")
         named = self.candidates is not None or (self.class_ids[1:] >= 0).all()
         if rows == 0 or self.class_ids[0] != VOID or self.is_crowd[0] or not named:
             raise InputError(f"{self.name}: class_ids: expected row 0 to be void and all others to have a class")

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ pytest.importorskip("torch")
 
 from wsperception.data.labelled_frames import LabelledFrame
 from wsperception.data.panoptic_labels import PanopticLabels
+from wsperception.errors import InputError
 from wsperception.learn.panoptic.candidates import possible_classes, with_candidates
 from wsperception.types import VOID
 
@@ -79,3 +81,9 @@ def test_more_classes_than_a_number_has_bits() -> None:
     found = with_candidates(labels_of(np.zeros((1, 3)), []), possible)
     assert found.candidates is not None
     assert [np.flatnonzero(found.candidates[row]).tolist() for row in found.ids[0]] == [[0], [], [129]]
+
+
+def test_candidates_have_a_row_for_each_row() -> None:
+    labels = labels_of(np.array([[1, 2]]), [CAR, ROAD])
+    with pytest.raises(InputError, match=r"hand: candidates: expected \(3, classes\) bool, got bool \(2, 4\)"):
+        replace(labels, candidates=np.zeros((2, 4), bool))

@@ -38,10 +38,10 @@ def training_labels(
         own = _of_root(frame.path, tags)
         if own is None:
             return found
-        crops, shown = own.of_image(frame_name(frame.path), (found.ids.shape[0], found.ids.shape[1]))
+        size = (found.ids.shape[0], found.ids.shape[1])
+        crops, shown = own.of_image(frame_name(frame.path), size)
         if len(crops) == 0:
             return found
-        size = (found.ids.shape[0], found.ids.shape[1])
         return with_candidates(found, possible_classes(size, (crops, shown), frame, labels.is_thing))
 
     return labels_of
