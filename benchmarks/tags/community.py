@@ -28,18 +28,16 @@ from wsperception.nets.community_net import CommunityNetSettings
 
 SCALE = 192
 """Side to which images are brought: a thing is about six cells of res4 wide then; masks are scored at 128."""
-THRESHOLD = 0.55
-"""xi; the paper's 0.4 takes in three quarters of a box from maps of so few cells."""
 NET = CommunityNetSettings(
     backbone="tiny", pooling="align", pool_side=4, regressor_features=64, regressor_grid=True, cam_channels=32,
     mask_side=12, mask_channels=32, mask_layers=4,
 )  # fmt: skip
 SETTINGS = community.Settings(
-    net=NET, segments=ProposalSettings(superpixels=120, paired=60), choice=ProposalChoice(limit=32, min_side=40.0),
-    scales=(SCALE,), foreground=4, background=8, mask_threshold=THRESHOLD,
+    net=NET, segments=ProposalSettings(superpixels=120, paired=60, trees=3),
+    choice=ProposalChoice(limit=48, min_side=40.0), scales=(SCALE,), foreground=4, background=8,
 )  # fmt: skip
-INFERENCE = InferenceSettings(scales=(SCALE,), flip=False, mask_threshold=THRESHOLD)
-SCHEDULE = Schedule(warm_up=150, steps=500, side=SCALE, rate=2e-3)
+INFERENCE = InferenceSettings(scales=(SCALE,), flip=False)
+SCHEDULE = Schedule(warm_up=600, steps=500, side=SCALE, rate=2e-3)
 
 
 @dataclass(frozen=True)

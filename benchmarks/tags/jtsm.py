@@ -38,17 +38,19 @@ from wsperception.types import VOID, LabelSpace, SegmentMap
 
 LABELS = LabelSpace(CLASSES, (*[True] * len(THINGS), *[False] * len(STUFF)))
 PROPOSALS = ProposalSettings(superpixels=120, paired=60)
-LIMIT = 80
+LIMIT = 200
 """Proposals of an image."""
 MIN_SIDE = 32.0
 """Pixels that the box of a proposal has on its shorter side: the best of smaller ones is a patch that tells a class."""
+MASK_ROIS = 4
+"""Boxes of each pseudo box on which its mask is learnt. The released code has 10, of 4,000: of 200 the tenth is far."""
 SCALE = 128
-SCHEDULE = Schedule(warm_up=120, steps=360, side=SCALE, rate=2e-3, warm_rate=8e-4)
-SCENES = {"train": 120, "val": 40}
+SCHEDULE = Schedule(warm_up=600, steps=400, side=SCALE, rate=2e-3, warm_rate=8e-4)
+SCENES = {"train": 240, "val": 80}
 SHOWN = 8
 """Scenes in the picture of a row."""
 SHARED: Mapping[str, Any] = {
-    "backbone": "tiny", "norm": "group", "stride": 8, "channels": 64, "hidden": 128, "branch_channels": 48,
+    "backbone": "tiny", "norm": "group", "stride": 8, "channels": 64, "hidden": 512, "branch_channels": 48,
 }  # fmt: skip
 
 
@@ -60,7 +62,7 @@ def settings_of(row: str) -> jtsm.Settings:
             "stuff_classes": len(STUFF),
             "scales": (SCALE,),
             "proposal_limit": LIMIT,
-            "mask_rois": 3,
+            "mask_rois": MASK_ROIS,
             "reestimate": {"evidence": ROWS[row].evidence, "side": 64},
         },
         f"row {row}",

@@ -37,12 +37,14 @@ ROWS: Mapping[str, Row] = {
     "IS": Row("instance branch alone, no re-estimation", {"semantic_branch": False}, "none", (34.9, 33.9, 69.4)),
     "SS": Row("semantic branch alone, no re-estimation", {"instance_branch": False}, "none", (33.9, 28.8, 76.6)),
     "IS+SS": Row("no re-estimation", {}, "none", (36.5, 34.6, 76.7)),
+    "IS+re": Row("without the semantic branch", {"semantic_branch": False}),
+    "SS+re": Row("without the instance branch", {"instance_branch": False}),
     "box": Row("re-estimation from the box alone, as in the released code", {}, "box"),
 }
 STEPS = (
     ("roi-pool", "whole"), ("roi-align", "whole"), ("interpolating", "whole"), ("roi-no-branch", "no-branch"),
     ("n0", "n2"), ("n2", "whole"), ("no-branch", "IS"), ("no-branch", "SS"), ("IS", "IS+SS"), ("SS", "IS+SS"),
-    ("IS+SS", "whole"),
+    ("IS+SS", "whole"), ("IS+re", "whole"), ("SS+re", "whole"), ("IS", "IS+re"), ("SS", "SS+re"),
 )  # fmt: skip
 """(row, row that should be better)."""
 MEASURES = ("PQ", "PQ things", "PQ stuff", "SQ", "RQ")

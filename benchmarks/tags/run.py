@@ -22,7 +22,7 @@ from benchmarks.tags.scenes import draw_scenes
 from wsperception.errors import InputError
 from wsperception.settings import to_mapping
 
-SCENES = {"train": 120, "val": 120}
+SCENES = {"train": 240, "val": 120}
 SHOWN = 8
 """Scenes in the picture of a row."""
 LOCALISED = 60

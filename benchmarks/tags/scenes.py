@@ -1,8 +1,9 @@
 """Small scenes for learning from tags: few large objects, and never everything in one picture.
 
 Four kinds of things stand before two of four kinds of stuff. A thing has a patch that gives its class away, on a body
-whose colour says less: a classifier may be content with the patch, a mask must not. Drives do not serve here: where
-road and cars are in every frame, tags say nothing.
+of two colours that say less: a classifier may be content with the patch, a mask must not. Shadows with hard borders lie
+over everything. So no outline can be had from colours alone, and segment proposals are parts of things, as on
+photographs. Drives do not serve here: where road and cars are in every frame, tags say nothing.
 """
 
 from collections.abc import Callable
@@ -18,8 +19,11 @@ THINGS = ("leaf", "dog", "plus", "tee")
 STUFF = ("sand", "water", "grass", "brick")
 CLASSES = THINGS + STUFF
 SIZE = 128
+SHADE = 0.55
+"""Light of a shadow over that beside it."""
 
 _BODIES = ((150, 80, 60), (80, 100, 160), (180, 180, 170), (110, 80, 140))
+_COATS = ((94, 66, 46), (129, 128, 132), (117, 138, 142), (166, 136, 147))
 _PATCHES = ((230, 210, 60), (60, 60, 70), (200, 60, 50), (230, 230, 235))
 _GROUNDS = ((170, 150, 110), (80, 120, 140), (90, 120, 60), (140, 100, 90))
 
@@ -67,13 +71,14 @@ def _scene(rng: np.random.Generator) -> Scene:
         if (whole & taken).sum() > 0.1 * whole.sum():  # too much of it would be hidden
             continue
         seen = whole & ~taken
-        image[seen] = textured(rng, SIZE, SIZE, jittered(_BODIES[kind], rng, 0.35), 0.12)[seen]
+        image[seen] = _body(rng, kind)[seen]
         pattern = textured(rng, SIZE, SIZE, jittered(_PATCHES[kind], rng, 0.1), 0.08)
         image[seen & patch] = pattern[seen & patch]
         masks.append(seen)
         classes.append(kind)
         semantic[seen] = kind
-    blurred = cv2.GaussianBlur(image, (0, 0), 0.6) + rng.normal(0.0, 3.0, image.shape).astype(np.float32)
+    image *= _light(rng)[..., None]
+    blurred = cv2.GaussianBlur(image, (0, 0), 0.8) + rng.normal(0.0, 3.0, image.shape).astype(np.float32)
     return Scene(clipped(blurred), np.array(masks), np.array(classes, np.int64), semantic)
 
 
@@ -94,6 +99,19 @@ def _ground(rng: np.random.Generator, kind: int) -> np.ndarray:
         y, x = np.mgrid[:SIZE, :SIZE]
         surface[(y % 12 < 2) | ((x + 10 * (y // 12 % 2)) % 20 < 2)] *= 0.7
     return np.asarray(surface, np.float32)
+
+
+def _body(rng: np.random.Generator, kind: int) -> np.ndarray:
+    """(H, W, 3) float32: the two colours of a kind of thing in blotches, of which a thing has a few."""
+    first, second = (textured(rng, SIZE, SIZE, jittered(of[kind], rng, 0.2), 0.12) for of in (_BODIES, _COATS))
+    field = noise(rng, SIZE, SIZE, 8)
+    return np.asarray(np.where((field > np.median(field))[..., None], first, second), np.float32)
+
+
+def _light(rng: np.random.Generator) -> np.ndarray:
+    """(H, W) float32: 1, and less in the shadows, which take two fifths of the picture."""
+    field = noise(rng, SIZE, SIZE, 4)
+    return np.where(field > np.quantile(field, 0.6), SHADE, 1.0).astype(np.float32)
 
 
 def _place(rng: np.random.Generator, kind: int) -> tuple[np.ndarray, np.ndarray]:

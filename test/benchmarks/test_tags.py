@@ -16,10 +16,12 @@ import torch
 
 from benchmarks.tags import community, run
 from benchmarks.tags.community import COLUMNS, LAYOUT, ROWS, SETTINGS, STEPS, built
+from benchmarks.tags.exact import best_overlaps, shown_things, window
 from benchmarks.tags.fill import drawn_objects, drawn_stuff, fills, region_fills
 from benchmarks.tags.learning import settle
 from benchmarks.tags.results import read_results, table
 from benchmarks.tags.scenes import CLASSES, SIZE, STUFF, THINGS, draw_scenes
+from wsperception.learn.proposals.segments import Proposals, segment_proposals
 
 
 def test_scenes_are_what_they_say():
@@ -57,6 +59,36 @@ def test_stuff_fills_its_box_as_real_stuff_does():
     assert region_fills(semantic, 7) == []
     shares = [fill for _, fill in drawn_stuff(40, 900)]
     assert 0.55 < np.mean(shares) < 0.65 and np.mean(np.array(shares) < 0.5) > 0.1
+
+
+def test_the_best_segment_is_half_of_an_object_of_which_it_is_the_half():
+    superpixels = np.repeat(np.arange(4, dtype=np.int32), 10)[None].repeat(20, axis=0)  # columns of 10 x 20
+    membership = np.array([[1, 0, 1], [0, 1, 1], [0, 1, 0], [0, 0, 0]], bool)  # the first, two in the middle, two left
+    boxes = np.array([[0, 0, 10, 20], [10, 0, 30, 20], [0, 0, 20, 20]], np.float32)
+    proposals = Proposals(superpixels, membership, np.ones(3, np.float32), boxes, np.array([200, 400, 400]))
+    mask = np.zeros((20, 40), bool)
+    mask[:, 4:10] = True  # 120 pixels: of 200, of 520 and of 400
+    assert best_overlaps(proposals, mask) == pytest.approx((0.6, 0.6))
+    mask[15:, 10:20] = True  # 50 more: 120 of 250, 50 of 520, 170 of 400; its box has 16 x 20: 120 of 400, 320 of 400
+    assert best_overlaps(proposals, mask) == pytest.approx((0.48, 0.8))
+
+
+def test_a_window_is_about_twice_its_object():
+    image, mask = np.zeros((300, 400, 3), np.uint8), np.zeros((300, 400), bool)
+    mask[100:150, 180:220] = True  # 50 x 40: a side of 110, brought to 128
+    shown, inside = window(image, mask)
+    assert shown.shape == (SIZE, SIZE, 3)
+    assert inside.sum() == pytest.approx(2000 * (128 / 110) ** 2, rel=0.05)
+    assert inside.any(axis=0).argmax() == pytest.approx((180 - 145) * 128 / 110, abs=1)
+    _, inside = window(image[:, :220], mask[:, :220])  # at the right border: moved inwards, nothing is made up
+    assert inside[:, -1].any() and not inside[:, 64].any()
+
+
+def test_segments_of_scenes_are_parts_of_things():
+    shares = []
+    for _, image, mask in shown_things(12, 3):
+        shares.append(best_overlaps(segment_proposals(image, SETTINGS.segments), mask))
+    assert 0.55 < np.mean(shares, axis=0)[0] < 0.85
 
 
 def test_no_class_is_in_every_scene_and_each_is_in_some():
@@ -146,7 +178,7 @@ def test_other_settings_of_method_or_inference_need_another_folder(
     command = ["--out", str(tmp_path), "--rows", "D", "--seeds", "0"]  # of which nothing is missing
     assert run.main(command) == 0
     for name, changes in (
-        ("INFERENCE", {"mask_threshold": 0.4}), ("SETTINGS", {"background": 9}), ("NET", {"mask_side": 14}),
+        ("INFERENCE", {"mask_threshold": 0.5}), ("SETTINGS", {"background": 9}), ("NET", {"mask_side": 14}),
     ):  # fmt: skip
         with monkeypatch.context() as patch:
             patch.setattr(community, name, replace(getattr(community, name), **changes))
