@@ -14,11 +14,14 @@ PRETRAINED = _FILE if _FILE.exists() else None
 """Weights for images (p - 128) / 128, with torchvision's names; None: they are not here."""
 
 
-def write_for_our_inputs(weights: dict[str, Tensor], path: Path) -> Path:
+def imagenet_file(weights: dict[str, Tensor] | None, out: Path) -> Path | None:
     """Writes `weights`, which are for images (p - 128) / 128, for images as this package normalises them.
 
-    Returns `path`.
+    Returns the file below `out`; None without weights, which is said.
     """
-    same = torch.full((3,), 128.0)
+    if weights is None:
+        print("no weights of ImageNet: every network starts from scratch, as the paper's do not")
+        return None
+    same, path = torch.full((3,), 128.0), out / "imagenet.pth"
     save_tensors(path, for_our_inputs(weights, same, same))
     return path

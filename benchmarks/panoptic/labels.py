@@ -6,14 +6,16 @@ Run from the repository root. The classifier of tags has random weights: it is t
 """
 
 import argparse
+import sys
 import time
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
 
 from wsperception.data.cityscapes import LABEL_SPACE, read_instance_ids
+from wsperception.data.sources.image_file import read_image
+from wsperception.data.voc import read_palette_image
 from wsperception.errors import InputError
 from wsperception.geometry import box_areas, tight_boxes
 from wsperception.learn.panoptic.cleaning import BACKGROUND, IGNORE, fixed_crops
@@ -24,14 +26,6 @@ from wsperception.nets.semantic_net import SemanticSettings, TagNet
 
 BOXES = 20
 THINGS = np.flatnonzero(LABEL_SPACE.is_thing)
-
-
-def read_image(path: Path) -> np.ndarray:
-    """(H, W, 3) uint8 RGB."""
-    image = cv2.imread(str(path), cv2.IMREAD_COLOR_RGB)
-    if image is None:
-        raise InputError(f"{path}: expected an image that OpenCV reads")
-    return image
 
 
 def scores(labels: np.ndarray, truth: np.ndarray) -> str:
@@ -57,27 +51,28 @@ def compare(ours: np.ndarray, peer: np.ndarray) -> None:
             print(f"{name}: ours {a.sum()} px, theirs {b.sum()} px, IoU {iou:.3f}, where both are sure {inner:.3f}")
 
 
-def decoded(path: Path) -> np.ndarray:
-    """Class ids of a label image in the colours of VOC's palette: (224, 224, 192) is ignored, black is background."""
-    image = read_image(path).astype(np.int64)
-    bits = np.zeros(image.shape[:2], np.int64)
-    for channel in range(3):  # bit 7 of red, green, blue are bits 0, 1, 2 of the id, bit 6 are bits 3, 4, 5, ...
-        for level in range(8):
-            bits |= ((image[..., channel] >> (7 - level)) & 1) << (3 * level + channel)
-    return np.where(bits == 0, BACKGROUND, bits).astype(np.uint8)
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser()
+def main(command: list[str] | None = None) -> int:
+    """Prints seconds and agreement. Exit status: 0 done, 2 a file is missing or is not what it should be."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--ids", type=Path, required=True)
     parser.add_argument("--image", type=Path, required=True)
     parser.add_argument("--peer", type=Path)
     parser.add_argument("--overlap", default=CueSettings().overlap, choices=("smaller", "hotter", "crf"))
     parser.add_argument("--threads", type=int, default=2)
-    options = parser.parse_args()
+    options = parser.parse_args(command)
     torch.set_num_threads(options.threads)
+    try:
+        measure(options)
+    except InputError as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
+
+
+def measure(options: argparse.Namespace) -> None:
     image = read_image(options.image)
     annotated = read_instance_ids(options.ids, "image")
+    peer = read_palette_image(options.peer) if options.peer else None  # 255 is ignored there too
     truth = annotated.semantic()
     rows = np.flatnonzero(np.isin(annotated.class_ids, THINGS) & ~annotated.is_crowd)
     boxes, classes = tight_boxes(annotated.ids, len(annotated.class_ids))[rows], annotated.class_ids[rows]
@@ -99,11 +94,11 @@ def main() -> None:
         f"{100 * (first.labels == IGNORE).mean():.0f} % ignored"
     )
     print(f"ours, from {len(kept)} boxes: {scores(agreed.labels, truth)}")
-    if options.peer:
-        peer = decoded(options.peer)
+    if peer is not None:
+        peer = np.where(peer == 0, BACKGROUND, peer).astype(np.uint8)
         print(f"theirs: {scores(peer, truth)}")
         compare(agreed.labels, peer)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

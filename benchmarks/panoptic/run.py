@@ -14,10 +14,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from torch import Tensor
-
 from benchmarks.panoptic.report import LAST, SHOWN, class_table, table, write_picture
-from benchmarks.pretrained import PRETRAINED, ROOT, write_for_our_inputs
+from benchmarks.pretrained import PRETRAINED, ROOT, imagenet_file
 from training.checkpoint import load_tensors
 from training.results_folder import claim_folder
 from wsperception.data.coco_panoptic import open_sequences
@@ -62,7 +60,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     drives = tuple(_drive(options, f"train-{seed}", seed, options.train) for seed in TRAIN_SEEDS)
     val = _drive(options, "val", VAL_SEED, options.val)
-    imagenet = _imagenet(weights, options.out)
+    imagenet = imagenet_file(weights, options.out)
     for seed in options.seeds:
         bench = Bench(options.out, drives, val, options.config, seed, tuple(options.set), options.detector, imagenet)
         for row in options.rows:
@@ -86,14 +84,6 @@ def _drive(options: argparse.Namespace, name: str, seed: int, sequences: int) ->
         sets = open_sequences(folder / "training/panoptic")
         write_tags(folder / "training/tags.json", sets, (options.crop[0], options.crop[1]), options.share)
     return folder
-
-
-def _imagenet(weights: dict[str, Tensor] | None, out: Path) -> Path | None:
-    """The file below `out` of weights of MobileNetV2, made for our inputs; None from scratch, which is said."""
-    if weights is None:
-        print("no weights of ImageNet: both networks start from scratch, as the paper's do not")
-        return None
-    return write_for_our_inputs(weights, out / "imagenet.pth")
 
 
 def _train_row(bench: Bench, row: str) -> None:

@@ -78,8 +78,8 @@ def _labelled(data: Path) -> Iterator[Shown]:
         for row in np.setdiff1d(ids, (0, VOC_EDGE)).tolist():
             yield "VOC, three images", image, ids == row
     for path in sorted((data / "davis_car_shadow").rglob("*.png"))[::8]:
-        image = path.parents[3] / "JPEGImages" / path.parent.relative_to(path.parents[2]) / f"{path.stem}.jpg"
-        yield "DAVIS, one car", read_image(image), read_palette_image(path) > 0
+        photograph = path.parents[3] / "JPEGImages" / path.parent.relative_to(path.parents[2]) / f"{path.stem}.jpg"
+        yield "DAVIS, one car", read_image(photograph), read_palette_image(path) > 0
 
 
 def shown_things(count: int, seed: int) -> Iterator[Shown]:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.pretrained import PRETRAINED, write_for_our_inputs
+from benchmarks.pretrained import PRETRAINED, imagenet_file
 from benchmarks.wise import budget
 from benchmarks.wise.report import read_results, table
 from benchmarks.wise.runs import Bench, run_once
@@ -54,7 +54,8 @@ def main(arguments: list[str] | None = None) -> None:
     options = _parse(arguments)
     images = IMAGES[options.images]
     try:
-        imagenet = _imagenet(options.pretrained, options.out) if True in images.configs else None
+        weights = None if options.pretrained is None else load_tensors(options.pretrained)
+        imagenet = imagenet_file(weights, options.out) if True in images.configs else None
     except InputError as error:
         print(error, file=sys.stderr)
         raise SystemExit(2) from None
@@ -76,14 +77,6 @@ def main(arguments: list[str] | None = None) -> None:
         text += "\n" + budget.table(bench, options.minutes, options.seeds, seconds, config, tuple(options.set))
     (options.out / "table.md").write_text(text)
     print(text)
-
-
-def _imagenet(pretrained: Path | None, out: Path) -> Path | None:
-    """The file below `out` of weights of MobileNetV2, made for our inputs; None from scratch, which is said."""
-    if pretrained is None:
-        print("no weights of ImageNet: all networks start from scratch, as the paper's do not")
-        return None
-    return write_for_our_inputs(load_tensors(pretrained), out / "imagenet.pth")
 
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:

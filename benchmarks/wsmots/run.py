@@ -16,7 +16,7 @@ import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from benchmarks.pretrained import PRETRAINED, ROOT, write_for_our_inputs
+from benchmarks.pretrained import PRETRAINED, ROOT, imagenet_file
 from benchmarks.wsmots.mask_training import Windows, train_masks
 from benchmarks.wsmots.report import KNOWN, plot, read_results, tables
 from benchmarks.wsmots.rows import CLASSES, DETECTOR, MEASURES, ROWS
@@ -75,7 +75,7 @@ def main(arguments: list[str] | None = None) -> None:
     changes = tuple(options.set)
     if options.iterations is not None:
         changes += (f"training.iterations={options.iterations}",)
-    imagenet = None if weights is None else write_for_our_inputs(weights, options.out / "imagenet.pth")
+    imagenet = imagenet_file(weights, options.out)
     bench = Bench(
         options.out, drives[0], drives[1], options.device, options.config, options.detector_iterations, options.views,
         options.score, options.jobs, changes, imagenet,
