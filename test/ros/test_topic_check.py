@@ -72,7 +72,7 @@ def test_a_subscriber_that_hears_nothing_is_named(driver):
     listener = Peer("demanding")
     listener.node.create_subscription(Image, "/cam/image", lambda _: None, QoSProfile(depth=1))  # reliable
     listener.until(lambda: listener.node.count_publishers("/cam/image") > 0, "the driver")
-    findings = check_topics("/cam/image", 1.0)
+    findings = check_topics("/cam/image", 3.0)
     listener.close()
     assert levels(findings) == [OK, ERROR, OK]
     wanted = " asks for reliable volatile, driver offers best_effort volatile: it hears nothing"
