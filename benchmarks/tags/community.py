@@ -29,7 +29,7 @@ from wsperception.nets.community_net import CommunityNetSettings
 SCALE = 192
 """Side to which images are brought: a thing is about six cells of res4 wide then; masks are scored at 128."""
 NET = CommunityNetSettings(
-    backbone="tiny", pooling="align", pool_side=4, regressor_features=64, cam_channels=32,
+    backbone="tiny", pooling="align", pool_side=4, regressor_features=64, regressor_grid=True, cam_channels=32,
     mask_side=12, mask_channels=32, mask_layers=4,
 )  # fmt: skip
 SETTINGS = community.Settings(

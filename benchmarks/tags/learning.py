@@ -23,6 +23,10 @@ RISE = 20
 WARM_SEED = 0
 """Of the backbone that all rows and seeds start from, as the paper's start from the same weights of ImageNet."""
 
+REGRESSOR_SHARE = 0.1
+"""Rate of the box regressor over that of the other parts: it reads some thousand features at once, all of them
+positive, and at the rate of the others a few steps leave nothing of its hidden layer above zero."""
+
 
 @dataclass(frozen=True)
 class Schedule:
@@ -113,8 +117,11 @@ def fit(
     method: Community | Jtsm, images: Sequence[TaggedImage], schedule: Schedule, seed: int
 ) -> list[dict[str, float]]:
     """Trains the method; its loss terms and figures step by step."""
-    learnt = [part for part in method.net.parameters() if part.requires_grad]
-    optimizer = torch.optim.AdamW(learnt, schedule.rate, weight_decay=schedule.decay, fused=True)
+    named = [(name, part) for name, part in method.net.named_parameters() if part.requires_grad]
+    slow = [part for name, part in named if name.startswith("regressor.")]
+    rest = [part for name, part in named if not name.startswith("regressor.")]
+    groups = [{"params": rest, "share": 1.0}, {"params": slow, "share": REGRESSOR_SHARE}]
+    optimizer = torch.optim.AdamW(groups, schedule.rate, weight_decay=schedule.decay, fused=True)
     random = np.random.default_rng(seed)
     history = []
     for step in range(schedule.steps):
@@ -133,4 +140,4 @@ def fit(
 
 def _set_rate(optimizer: torch.optim.Optimizer, step: int, steps: int, peak: float) -> None:
     for group in optimizer.param_groups:
-        group["lr"] = learning_rate(step, steps, peak, warm_up=min(RISE, steps))
+        group["lr"] = group.get("share", 1.0) * learning_rate(step, steps, peak, warm_up=min(RISE, steps))
